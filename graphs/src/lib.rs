@@ -1,0 +1,29 @@
+//! ONNX graphs: the intermediate representation, its codec and its checks.
+//!
+//! A [`Model`] is read by [`decode`], changed by passes, and written by [`encode`].
+//! Its [`Graph`] holds [`Node`]s (inputs, constants, operator calls) in a petgraph
+//! `StableDiGraph`; the edges are the only truth about who reads whom.
+
+mod check;
+pub mod decode;
+pub mod encode;
+mod error;
+mod extras;
+mod graph;
+mod model;
+pub mod names;
+mod node;
+mod program;
+pub mod proto;
+mod tensor;
+mod text;
+mod types;
+
+pub use check::Defect;
+pub use error::Error;
+pub use extras::{Extras, GraphExtras};
+pub use graph::{Edge, Graph, NodeId, Port, Uses, Value};
+pub use model::{IR_VERSION, Model, OPSET};
+pub use node::{Attribute, Dim, Fact, Kind, Node, Op, Role};
+pub use program::Program;
+pub use tensor::{DType, Element, Tensor, element_count};

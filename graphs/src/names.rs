@@ -1,0 +1,34 @@
+//! The names of the values that programs and their callers agree on.
+
+/// Images that the network sees, `[N, ...]` in [0, 1].
+pub const IMAGES: &str = "images";
+/// The images that an attack started from.
+pub const CLEAN: &str = "clean";
+/// Class indices, int64 `[N]`.
+pub const LABELS: &str = "labels";
+/// Class probabilities, `[N, classes]`.
+pub const PROBABILITIES: &str = "probabilities";
+/// The gradient of the sum of losses with respect to the images, summed over draws.
+pub const GRADIENT: &str = "gradient";
+/// 1 to add to the gradient of earlier draws, 0 to begin anew.
+pub const KEEP: &str = "keep";
+/// The radius of the attack, L-infinity, in units of the images.
+pub const RADIUS: &str = "radius";
+/// The size of one attack step; 0 while draws are still being summed.
+pub const STEP_SIZE: &str = "step_size";
+/// The learning rate.
+pub const LEARNING_RATE: &str = "learning_rate";
+/// The number of the optimizer's step, 1, 2, ..., float32.
+pub const STEP: &str = "optimizer_step";
+/// The factor of the KL: alpha / number of training images.
+pub const KL_SCALE: &str = "kl_scale";
+/// The minimised sum: mean cross-entropy + scale * KL.
+pub const LOSS: &str = "loss";
+/// The mean cross-entropy.
+pub const CROSS_ENTROPY: &str = "cross_entropy";
+/// The KL, without its factor.
+pub const KL: &str = "kl";
+/// The number of images whose greatest logit is at the label.
+pub const CORRECT: &str = "correct";
+/// The cross-entropy of each image, `[N]`.
+pub const LOSSES: &str = "losses";

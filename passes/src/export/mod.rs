@@ -1,0 +1,189 @@
+//! Graphs for deployment: stochastic, mean or frozen; one draw or an ensemble.
+
+mod ensemble;
+mod normals;
+
+use std::collections::HashMap;
+
+use graphs::{DType, Dim, Fact, Graph, Model, Op, Role, Tensor, Value, names};
+
+use crate::pass::Pipeline;
+use crate::variational::{self, Posterior};
+use crate::{Error, FreeBatch, Result, Upgrade, loss};
+
+pub use normals::Noise;
+use normals::Builder;
+
+/// What the exported graph computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mode {
+    /// A fresh draw of the weights at every run.
+    Stochastic {
+        /// Where the noise comes from.
+        noise: Noise,
+        /// The number of draws that are averaged.
+        samples: usize,
+        /// Leave the variational nodes as calls of model-local functions.
+        functions: bool,
+    },
+    /// The means of the weights.
+    Mean,
+    /// One draw, written into the file: the noise of every posterior by name.
+    Frozen(HashMap<String, Tensor>),
+}
+
+/// The name of the seed input.
+pub const SEED: &str = "seed";
+/// Entropy of the mean probabilities, `[N]`, in nats.
+pub const PREDICTIVE_ENTROPY: &str = "predictive_entropy";
+/// Predictive entropy less the mean entropy of the draws, `[N]`, in nats.
+pub const MUTUAL_INFORMATION: &str = "mutual_information";
+
+/// Turns a model into a graph from images to `probabilities` `[N, classes]`, at an
+/// opset of 18 to 21, with a free batch size. More than one sample adds
+/// [`PREDICTIVE_ENTROPY`] and [`MUTUAL_INFORMATION`].
+///
+/// # Errors
+/// When the model has no variational node but the mode needs one, is no classifier, or
+/// the opset is out of range.
+pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
+    if !(graphs::OPSET..=21).contains(&opset) {
+        return Err(Error::Model(format!(
+            "cannot export at opset {opset}: 18 to 21 are possible (from 22 on engines lack random operators)"
+        )));
+    }
+    let mut model = model.clone();
+    Pipeline::new().then(Upgrade).then(FreeBatch).run(&mut model)?;
+    let posteriors = variational::posteriors(&model.graph)?;
+    if posteriors.is_empty() && !matches!(mode, Mode::Mean) {
+        let reason = "the model has no variational node, so there is nothing random in it; run `advbnn convert` first, or export with --mode mean";
+        return Err(Error::Model(reason.to_owned()));
+    }
+    probabilities(&mut model.graph)?;
+    match mode {
+        Mode::Mean => variational::expand(&mut model.graph, |_, _| Ok(None))?,
+        Mode::Frozen(noise) => freeze(&mut model.graph, noise)?,
+        Mode::Stochastic { noise: Noise::Random, samples: 1, functions: true } => {}
+        Mode::Stochastic { functions: true, .. } => {
+            let reason = "functions draw their noise themselves: use --functions with --noise random and one sample";
+            return Err(Error::Model(reason.to_owned()));
+        }
+        Mode::Stochastic { noise, samples: 1, .. } => {
+            let draw = Draw::Once;
+            stochastic(&mut model.graph, *noise, &posteriors, draw)?;
+        }
+        Mode::Stochastic { samples: 0, .. } => {
+            return Err(Error::Model("an ensemble needs at least one sample".to_owned()));
+        }
+        Mode::Stochastic { noise, samples, .. } => {
+            ensemble::ensemble(&mut model.graph, *noise, &posteriors, *samples)?;
+        }
+    }
+    describe(&mut model, mode);
+    model.opsets.insert(String::new(), opset);
+    model.opsets.remove("ai.onnx");
+    let called = |domain: &str| {
+        model.graph.ids().any(|id| model.graph.node(id).op().is_some_and(|op| op.domain == domain))
+    };
+    if !called(variational::DOMAIN) {
+        model.opsets.remove(variational::DOMAIN);
+    }
+    variational::refresh_functions(&mut model)?;
+    model.graph.sweep();
+    model.graph.check()?;
+    Ok(model)
+}
+
+/// Notes in the metadata what the graph is and where its noise comes from.
+fn describe(model: &mut Model, mode: &Mode) {
+    let (kind, noise, samples) = match mode {
+        Mode::Mean => ("mean", None, 1),
+        Mode::Frozen(_) => ("frozen", None, 1),
+        Mode::Stochastic { noise, samples, .. } => ("stochastic", Some(noise), *samples),
+    };
+    model.metadata.retain(|key, _| !key.starts_with("advbnn."));
+    let mut note = |key: &str, value: &str| {
+        model.metadata.insert(format!("advbnn.{key}"), value.to_owned());
+    };
+    note("mode", kind);
+    note("samples", &samples.to_string());
+    if let Some(noise) = noise {
+        note("noise", match noise {
+            Noise::Random => "random",
+            Noise::Seed => "seed",
+            Noise::Input => "input",
+        });
+    }
+}
+
+/// Makes `probabilities` the only output: Softmax over the classes of the logits.
+fn probabilities(graph: &mut Graph) -> Result<()> {
+    let logits = loss::logits_of(graph)?;
+    let classes = graph.outputs.first().and_then(|port| {
+        graph.fact(port.value).shape.as_ref()?.get(1).cloned()
+    });
+    let builder = &mut Builder { graph, scope: "export" };
+    let flat = builder.op(Op::new("Flatten").with("axis", 1), &[logits]);
+    let softmax = builder.op(Op::new("Softmax").with("axis", -1), &[flat]);
+    let shape = vec![Dim::Named("N".to_owned()), classes.unwrap_or(Dim::Unknown)];
+    let node = graph.node_mut(softmax.node);
+    node.outputs = vec![Fact { dtype: Some(DType::F32), shape: Some(shape) }];
+    graph.outputs.clear();
+    graph.output(names::PROBABILITIES, softmax);
+    graph.sweep();
+    Ok(())
+}
+
+/// Writes one draw into the graph as plain weights.
+fn freeze(graph: &mut Graph, noise: &HashMap<String, Tensor>) -> Result<()> {
+    variational::expand(graph, |graph, posterior| {
+        let missing = || Error::Model(format!("no noise is given for `{}`", posterior.name));
+        let noise = noise.get(&posterior.name).cloned().ok_or_else(missing)?;
+        Ok(Some(graph.initializer(&format!("{}.noise", posterior.name), noise)))
+    })
+}
+
+/// Which draw a stochastic graph computes.
+#[derive(Clone, Copy)]
+enum Draw {
+    /// The only one.
+    Once,
+    /// One of an ensemble: the value holds its number (seed) or is not used.
+    Number(Value),
+}
+
+/// Gives every posterior its noise and makes the graph plain.
+fn stochastic(graph: &mut Graph, noise: Noise, posteriors: &[Posterior], draw: Draw) -> Result<()> {
+    let shapes = normals::shapes(graph, posteriors);
+    let count = shapes.iter().map(|s| s.iter().product::<usize>()).sum();
+    let images = ensemble::images(graph)?;
+    let seed = match noise {
+        Noise::Seed => Some(graph.input(SEED, Role::Scalar, Fact::new(DType::I64, &[]))),
+        _ => None,
+    };
+    let builder = &mut Builder { graph, scope: "noise" };
+    let parts = match (noise, seed) {
+        (Noise::Seed, Some(seed)) => {
+            let draw = match draw {
+                Draw::Number(number) => number,
+                Draw::Once => builder.constant(Tensor::scalar(0i64)),
+            };
+            let normals = builder.seeded(seed, draw, count);
+            builder.split(normals, &shapes)
+        }
+        (Noise::Random, _) => {
+            let normals = builder.random(images, count);
+            builder.split(normals, &shapes)
+        }
+        _ => {
+            let input = |(posterior, shape): (&Posterior, &Vec<usize>)| {
+                let name = format!("{}.noise", posterior.name);
+                graph.input(&name, Role::Noise, Fact::new(DType::F32, shape))
+            };
+            posteriors.iter().zip(&shapes).map(input).collect()
+        }
+    };
+    let by_mean: HashMap<Value, Value> =
+        posteriors.iter().map(|p| p.mean).zip(parts).collect();
+    variational::expand(graph, |_, posterior| Ok(by_mean.get(&posterior.mean).copied()))
+}

@@ -1,0 +1,179 @@
+//! Standard normal numbers inside a graph, made of standard operators.
+//!
+//! One node chain draws the noise of the whole model as one vector, which is then
+//! split: fewer nodes than a chain per tensor, and no two tensors share a number.
+
+use graphs::{Attribute, DType, Graph, Op, Tensor, Value};
+
+use crate::variational::Posterior;
+
+/// Where an exported graph takes its noise from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noise {
+    /// From a random operator: new at every run.
+    Random,
+    /// From an int64 input `seed` by a counter-based generator: the same seed gives
+    /// the same numbers on every engine.
+    Seed,
+    /// From inputs `NAME.noise`, one per posterior.
+    Input,
+}
+
+/// Builds calls without inferring shapes: exports keep the batch size free.
+pub(super) struct Builder<'g> {
+    pub(super) graph: &'g mut Graph,
+    pub(super) scope: &'static str,
+}
+
+impl Builder<'_> {
+    fn fresh(&self, kind: &str) -> String {
+        format!("{}/{kind}_{}", self.scope, self.graph.len())
+    }
+
+    pub(super) fn op(&mut self, op: Op, arguments: &[Value]) -> Value {
+        self.many(op, arguments, 1).into()
+    }
+
+    fn many(&mut self, op: Op, arguments: &[Value], outputs: usize) -> graphs::NodeId {
+        let arguments: Vec<_> = arguments.iter().copied().map(Some).collect();
+        // tract takes a random operator for shape-like only if the node's name ends
+        // with the operator's, so the number stands in front.
+        let name = format!("{}/{}_{}", self.scope, self.graph.len(), op.op_type);
+        self.graph.op(&name, op, &arguments, vec![Default::default(); outputs])
+    }
+
+    pub(super) fn apply(&mut self, op: &str, arguments: &[Value]) -> Value {
+        self.op(Op::new(op), arguments)
+    }
+
+    pub(super) fn constant(&mut self, tensor: Tensor) -> Value {
+        let name = self.fresh("constant");
+        self.graph.initializer(&name, tensor)
+    }
+
+    pub(super) fn cast(&mut self, x: Value, to: DType) -> Value {
+        self.op(Op::new("Cast").with("to", i64::from(to.code())), &[x])
+    }
+
+    fn word(&mut self, value: u32) -> Value {
+        self.constant(Tensor::scalar(value))
+    }
+
+    /// A bijection of 32-bit words whose every output bit depends on every input bit
+    /// (the two-multiplication hash of the search by C. Wellons, "hash prospector").
+    fn mix(&mut self, mut x: Value) -> Value {
+        for (shift, factor) in [(16, Some(0x7feb_352d)), (15, Some(0x846c_a68b)), (16, None)] {
+            let shift = self.word(shift);
+            let right = Op::new("BitShift").with("direction", "RIGHT");
+            let high = self.op(right, &[x, shift]);
+            x = self.apply("BitwiseXor", &[x, high]);
+            if let Some(factor) = factor {
+                let factor = self.word(factor);
+                x = self.apply("Mul", &[x, factor]);
+            }
+        }
+        x
+    }
+
+    /// Hashes `counter` under a key: two rounds, the key entering before each.
+    fn keyed(&mut self, counter: Value, [first, second]: [Value; 2]) -> Value {
+        let x = self.apply("BitwiseXor", &[counter, first]);
+        let x = self.mix(x);
+        let x = self.apply("BitwiseXor", &[x, second]);
+        self.mix(x)
+    }
+
+    /// Two key words from the seed (int64), the draw (int64) and a constant that tells
+    /// streams apart.
+    fn key(&mut self, seed: Value, draw: Value, stream: u32) -> [Value; 2] {
+        let low = self.cast(seed, DType::U32);
+        let mask = self.constant(Tensor::scalar(-1i64 << 32));
+        let two32 = self.constant(Tensor::scalar(1i64 << 32));
+        let high = self.apply("BitwiseAnd", &[seed, mask]);
+        // Exact, since the low half is zero: no engine's rounding matters.
+        let high = self.apply("Div", &[high, two32]);
+        let high = self.cast(high, DType::U32);
+        let draw = self.cast(draw, DType::U32);
+        let stream = self.word(stream);
+        let a = self.keyed(low, [stream, high]);
+        let b = self.keyed(draw, [a, stream]);
+        let c = self.mix(b);
+        [b, c]
+    }
+
+    /// `count` standard normal numbers, float32 `[count]`, by Box and Muller's
+    /// transform of hashed counters.
+    pub(super) fn seeded(&mut self, seed: Value, draw: Value, count: usize) -> Value {
+        let half = count.div_ceil(2);
+        let [zero, end, one] = [0, half as i64, 1].map(|n| self.constant(Tensor::scalar(n)));
+        let counter = self.apply("Range", &[zero, end, one]);
+        let counter = self.cast(counter, DType::U32);
+        let mut uniform = |stream, offset: f32| {
+            let key = self.key(seed, draw, stream);
+            let word = self.keyed(counter, key);
+            let eight = self.word(8);
+            let right = Op::new("BitShift").with("direction", "RIGHT");
+            // 24 bits, what a float32 holds exactly.
+            let bits = self.op(right, &[word, eight]);
+            let bits = self.cast(bits, DType::F32);
+            let scale = self.constant(Tensor::scalar(1.0f32 / (1 << 24) as f32));
+            let unit = self.apply("Mul", &[bits, scale]);
+            let offset = self.constant(Tensor::scalar(offset));
+            self.apply("Add", &[unit, offset])
+        };
+        // In (0, 1], so that the logarithm is finite.
+        let u = uniform(0x9e37_79b9, 1.0 / (1 << 24) as f32);
+        let v = uniform(0x85eb_ca6b, 0.0);
+        let log = self.apply("Log", &[u]);
+        let minus_two = self.constant(Tensor::scalar(-2.0f32));
+        let square = self.apply("Mul", &[log, minus_two]);
+        let radius = self.apply("Sqrt", &[square]);
+        let turn = self.constant(Tensor::scalar(std::f32::consts::TAU));
+        let angle = self.apply("Mul", &[v, turn]);
+        let [cos, sin] = ["Cos", "Sin"].map(|op| {
+            let direction = self.apply(op, &[angle]);
+            self.apply("Mul", &[radius, direction])
+        });
+        let both = self.op(Op::new("Concat").with("axis", 0), &[cos, sin]);
+        let [start, end, axis] = [0, count as i64, 0].map(|n| self.constant(Tensor::vector(&[n])));
+        self.apply("Slice", &[both, start, end, axis])
+    }
+
+    /// `count` standard normal numbers, new at every run. Optimizers fold a random
+    /// operator whose operand is constant, so the operand comes from the images.
+    pub(super) fn random(&mut self, images: Value, count: usize) -> Value {
+        let flat = self.constant(Tensor::vector(&[-1i64]));
+        let flat = self.apply("Reshape", &[images, flat]);
+        let [start, end] = [0i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
+        let pixel = self.apply("Slice", &[flat, start, end]);
+        let shape = self.constant(Tensor::vector(&[count as i64]));
+        let operand = self.apply("Expand", &[pixel, shape]);
+        let float = i64::from(DType::F32.code());
+        self.op(Op::new("RandomNormalLike").with("dtype", float), &[operand])
+    }
+
+    /// Cuts `[count]` numbers into one tensor per posterior.
+    pub(super) fn split(&mut self, normals: Value, shapes: &[Vec<usize>]) -> Vec<Value> {
+        let sizes: Vec<i64> = shapes.iter().map(|s| s.iter().product::<usize>() as i64).collect();
+        let parts = match sizes.as_slice() {
+            [_] => normals.node,
+            _ => {
+                let lengths = self.constant(Tensor::vector(&sizes));
+                let split = Op::new("Split").with("axis", Attribute::Int(0));
+                self.many(split, &[normals, lengths], sizes.len())
+            }
+        };
+        let cut = |(slot, shape): (usize, &Vec<usize>)| {
+            let part = if sizes.len() == 1 { normals } else { Value { node: parts, slot } };
+            let shape = self.constant(Tensor::vector(&crate::signed(shape)));
+            self.apply("Reshape", &[part, shape])
+        };
+        shapes.iter().enumerate().map(cut).collect()
+    }
+}
+
+/// The shape of every posterior.
+pub(super) fn shapes(graph: &Graph, posteriors: &[Posterior]) -> Vec<Vec<usize>> {
+    let shape = |p: &Posterior| graph.tensor(p.mean).map_or(vec![], |t| t.shape().to_vec());
+    posteriors.iter().map(shape).collect()
+}

@@ -1,0 +1,48 @@
+//! Passes over ONNX graphs: shapes, gradients, variational nodes, optimizers, exports.
+
+mod architecture;
+mod batch;
+mod compile;
+mod defense;
+mod error;
+pub mod export;
+mod fold;
+mod gradient;
+mod hoist;
+mod layers;
+mod loss;
+mod loss_gradient;
+mod lower;
+mod naming;
+mod normalize;
+mod obstacles;
+pub mod ops;
+mod optimizer;
+mod pass;
+mod statistics;
+mod tape;
+mod upgrade;
+mod variational;
+
+pub use architecture::Architecture;
+pub use batch::{FixBatch, FreeBatch};
+pub use compile::{
+    KlScope, Training, attack, initial_state, note_prior, noted_prior, predict, store_state, update,
+};
+pub use defense::Defense;
+pub use error::{Error, Result};
+pub use fold::Fold;
+pub use gradient::gradients;
+pub use hoist::Hoist;
+pub use loss_gradient::loss_gradient;
+pub use lower::Lower;
+pub use layers::{Layer, Weight, weights};
+pub use normalize::Normalize;
+pub use obstacles::obstacles;
+pub use optimizer::{Carried, Optimizer, Schedule};
+pub use pass::{Pass, Pipeline};
+pub use tape::{Tape, signed};
+pub use upgrade::Upgrade;
+pub use variational::{
+    Convert, DOMAIN, InitStd, Posterior, is_variational, posteriors, refresh_functions,
+};

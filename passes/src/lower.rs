@@ -1,0 +1,84 @@
+//! Rich operators into few plain ones, for what some engine lacks or gets wrong:
+//!
+//! - LogSoftmax: tract takes the logarithm of a Softmax that has underflowed;
+//! - BatchNormalization with parameters that are not constant: tract refuses it.
+
+use graphs::{Graph, Model, NodeId, Op, Value};
+
+use crate::pass::Pass;
+use crate::{Result, Tape};
+
+/// Rewrites what not every engine runs. All facts must be known (see [`crate::Fold`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Lower;
+
+impl Pass for Lower {
+    fn name(&self) -> &'static str {
+        "lower"
+    }
+
+    fn run(&self, model: &mut Model) -> Result<()> {
+        let graph = &mut model.graph;
+        for id in graph.op_order()? {
+            let Some(op) = graph.node(id).op().cloned() else { continue };
+            let rule: Rule = match op.op_type.as_str() {
+                "LogSoftmax" if op.in_onnx_domain() => log_softmax,
+                "BatchNormalization" if op.in_onnx_domain() && varies(graph, id) => normalization,
+                _ => continue,
+            };
+            let uses = graph.uses(id.into());
+            let name = graph.node(id).name.clone();
+            let y = rule(&mut Tape::new(graph, &name), id, &op)?;
+            graph.redirect(uses, y);
+        }
+        Ok(())
+    }
+}
+
+type Rule = fn(&mut Tape, NodeId, &Op) -> Result<Value>;
+
+fn varies(graph: &Graph, id: NodeId) -> bool {
+    let variable = |value: &Option<Value>| value.is_some_and(|v| graph.tensor(v).is_none());
+    graph.arguments(id).iter().skip(1).any(variable)
+}
+
+fn argument(tape: &Tape, id: NodeId, slot: usize) -> Result<Value> {
+    let value = tape.graph.argument(id, slot);
+    value.ok_or_else(|| tape.error(id.into(), format!("argument {slot} is missing")))
+}
+
+/// `x - max - log(sum(exp(x - max)))`
+fn log_softmax(tape: &mut Tape, id: NodeId, op: &Op) -> Result<Value> {
+    let x = argument(tape, id, 0)?;
+    let axis = tape.ints(&[op.int("axis", -1)]);
+    let keep = |op: &str| Op::new(op).with("keepdims", 1);
+    let most = tape.op(keep("ReduceMax"), &[x, axis])?;
+    let shifted = tape.apply("Sub", &[x, most])?;
+    let exponential = tape.apply("Exp", &[shifted])?;
+    let sum = tape.op(keep("ReduceSum"), &[exponential, axis])?;
+    let log = tape.apply("Log", &[sum])?;
+    tape.apply("Sub", &[shifted, log])
+}
+
+/// `x * factor + offset`, where the small vectors `factor = scale / sqrt(var + epsilon)`
+/// and `offset = shift - mean * factor` are computed once.
+fn normalization(tape: &mut Tape, id: NodeId, op: &Op) -> Result<Value> {
+    let [x, scale, shift, mean, variance] = [0, 1, 2, 3, 4].map(|slot| argument(tape, id, slot));
+    let (x, scale, shift, mean, variance) = (x?, scale?, shift?, mean?, variance?);
+    let epsilon = tape.number(f64::from(op.float("epsilon", 1e-5)), variance)?;
+    let sum = tape.apply("Add", &[variance, epsilon])?;
+    let deviation = tape.apply("Sqrt", &[sum])?;
+    let factor = tape.apply("Div", &[scale, deviation])?;
+    let centre = tape.apply("Mul", &[mean, factor])?;
+    let offset = tape.apply("Sub", &[shift, centre])?;
+    let channels = tape.shape(factor)?;
+    let rank = tape.shape(x)?.len();
+    let mut shape = vec![1; rank];
+    if let (Some(size), Some(&count)) = (shape.get_mut(1), channels.first()) {
+        *size = count;
+    }
+    let factor = tape.reshape(factor, &shape)?;
+    let offset = tape.reshape(offset, &shape)?;
+    let scaled = tape.apply("Mul", &[x, factor])?;
+    tape.apply("Add", &[scaled, offset])
+}

@@ -1,0 +1,230 @@
+//! Conv and ConvTranspose with one to three spatial axes.
+
+use graphs::{Fact, Value};
+
+use super::convolution::Convolution;
+use super::window::{self, sizes};
+use super::{Adjoint, Call, Def, Gradient, case};
+use crate::Result;
+
+pub(super) const TABLE: &[Def] = &[
+    Def {
+        op: "Conv",
+        infer: |call| {
+            let parts = conv(call)?;
+            let features = parts.groups * parts.features;
+            output(call, &parts, features, sizes(&parts.axes, |axis| axis.count))
+        },
+        gradient: Gradient::Rule(conv_gradient),
+        eval: None,
+        cases: || {
+            let conv = || case("Conv");
+            vec![
+                conv().x(&[2, 3, 5, 6]).x(&[4, 3, 3, 3]).x(&[4]),
+                conv().with("pads", vec![1i64, 1, 1, 1]).x(&[2, 2, 4, 4]).x(&[3, 2, 3, 3]),
+                conv().with("pads", vec![0i64, 2, 1, 0]).x(&[1, 2, 4, 5]).x(&[2, 2, 2, 3]),
+                conv()
+                    .with("strides", vec![2i64, 3])
+                    .with("pads", vec![1i64, 0, 2, 1])
+                    .x(&[2, 2, 7, 8])
+                    .x(&[3, 2, 3, 2])
+                    .x(&[3]),
+                conv()
+                    .with("dilations", vec![2i64, 1])
+                    .with("strides", vec![1i64, 2])
+                    .x(&[1, 2, 6, 7])
+                    .x(&[2, 2, 2, 3]),
+                conv().with("group", 2i64).x(&[2, 4, 4, 4]).x(&[6, 2, 3, 3]).x(&[6]),
+                conv()
+                    .with("group", 3i64)
+                    .with("strides", vec![2i64, 2])
+                    .with("pads", vec![1i64, 1, 1, 1])
+                    .x(&[2, 3, 5, 5])
+                    .x(&[3, 1, 3, 3]),
+                conv().with("auto_pad", "SAME_UPPER").x(&[1, 1, 5, 4]).x(&[2, 1, 2, 2]),
+                conv()
+                    .with("auto_pad", "SAME_LOWER")
+                    .with("strides", vec![2i64, 2])
+                    .x(&[1, 2, 6, 5])
+                    .x(&[2, 2, 3, 3]),
+                conv().with("strides", vec![2i64, 2]).x(&[2, 3, 5, 4]).x(&[4, 3, 2, 2]),
+                conv().with("strides", vec![2i64, 2]).x(&[2, 3, 5, 4]).x(&[4, 3, 1, 1]).x(&[4]),
+                conv().x(&[2, 3, 4, 4]).x(&[4, 3, 1, 1]),
+                conv().with("pads", vec![3i64, 3]).x(&[2, 2, 5]).x(&[3, 2, 2]).x(&[3]),
+                conv().with("pads", vec![4i64, 4]).x(&[1, 2, 9]).x(&[2, 2, 9]),
+                conv().with("strides", vec![3i64]).with("group", 2i64).x(&[2, 2, 9]).x(&[4, 1, 3]),
+                conv().with("pads", vec![0i64, 1, 1, 1, 0, 1]).x(&[1, 2, 3, 4, 3]).x(&[2, 2, 2, 3, 2]),
+                conv().with("pads", vec![4i64; 4]).x(&[1, 1, 3, 3]).x(&[2, 1, 9, 9]),
+            ]
+        },
+    },
+    Def {
+        op: "ConvTranspose",
+        infer: |call| {
+            let parts = conv_transpose(call)?;
+            let channels = parts.groups * parts.channels;
+            output(call, &parts, channels, sizes(&parts.axes, |axis| axis.size))
+        },
+        gradient: Gradient::Rule(conv_transpose_gradient),
+        eval: None,
+        cases: || {
+            let conv = || case("ConvTranspose");
+            vec![
+                conv().x(&[2, 3, 4, 3]).x(&[3, 2, 3, 3]).x(&[2]),
+                conv()
+                    .with("strides", vec![2i64, 2])
+                    .with("pads", vec![1i64, 1, 1, 1])
+                    .with("output_padding", vec![1i64, 1])
+                    .x(&[1, 2, 3, 4])
+                    .x(&[2, 3, 3, 3]),
+                conv()
+                    .with("strides", vec![2i64, 3])
+                    .with("pads", vec![0i64, 1, 2, 0])
+                    .x(&[2, 2, 3, 3])
+                    .x(&[2, 2, 3, 2]),
+                conv().with("dilations", vec![2i64, 1]).x(&[1, 2, 3, 3]).x(&[2, 1, 2, 3]),
+                conv()
+                    .with("group", 2i64)
+                    .with("strides", vec![2i64, 2])
+                    .x(&[2, 4, 3, 2])
+                    .x(&[4, 3, 2, 2])
+                    .x(&[6]),
+                conv().with("group", 3i64).x(&[1, 3, 3, 3]).x(&[3, 1, 2, 2]),
+                conv().with("strides", vec![2i64]).x(&[2, 2, 4]).x(&[2, 3, 3]),
+                conv().with("strides", vec![2i64, 2, 2]).x(&[1, 2, 2, 2, 2]).x(&[2, 1, 2, 2, 2]),
+            ]
+        },
+    },
+];
+
+/// The output `[N, channels, spatial..]`, once the bias is seen to fit.
+fn output(
+    call: &Call,
+    parts: &Convolution,
+    channels: usize,
+    spatial: Vec<usize>,
+) -> Result<Vec<Fact>> {
+    if call.has(2) && call.shape(2)? != [channels] {
+        let reason = format!("the bias is {:?} instead of [{channels}]", call.shape(2)?);
+        return Err(call.error(reason));
+    }
+    let shape = [&[parts.batch, channels], &spatial[..]].concat();
+    Ok(vec![Fact::new(call.dtype(0)?, &shape)])
+}
+
+/// Batch and channels of argument 0, its spatial sizes; channels of the weight, its
+/// kernel; groups.
+fn operands(call: &Call) -> Result<([usize; 2], Vec<usize>, [usize; 2], Vec<usize>, usize)> {
+    let (x, w) = (call.shape(0)?, call.shape(1)?);
+    let groups = usize::try_from(call.op.int("group", 1)).ok().filter(|&groups| groups > 0);
+    match (&x[..], &w[..], groups) {
+        ([n, c, spatial @ ..], [o, i, kernel @ ..], Some(groups))
+            if spatial.len() == kernel.len() && (1..=3).contains(&kernel.len()) =>
+        {
+            Ok(([*n, *c], spatial.to_vec(), [*o, *i], kernel.to_vec(), groups))
+        }
+        _ => {
+            let groups = call.op.int("group", 1);
+            Err(call.error(format!("an input {x:?}, a weight {w:?} and {groups} groups do not fit")))
+        }
+    }
+}
+
+/// What a Conv computes: argument 0 is the image.
+fn conv(call: &Call) -> Result<Convolution> {
+    let ([batch, c], spatial, [o, channels], kernel, groups) = operands(call)?;
+    if channels.checked_mul(groups) != Some(c) || o % groups != 0 {
+        let reason = format!("a weight of {o} x {channels} channels in {groups} groups, not of {c}");
+        return Err(call.error(reason));
+    }
+    let axes = window::forward(call, &spatial, &kernel, false)?;
+    Ok(Convolution { axes, groups, batch, channels, features: o / groups })
+}
+
+/// What a ConvTranspose computes: argument 0 has one element a window.
+fn conv_transpose(call: &Call) -> Result<Convolution> {
+    let ([batch, c], spatial, [o, channels], kernel, groups) = operands(call)?;
+    if o != c || o % groups != 0 || channels.checked_mul(groups).is_none() {
+        let reason = format!("a weight of {o} x {channels} channels in {groups} groups, not of {c}");
+        return Err(call.error(reason));
+    }
+    let axes = window::transposed(call, &spatial, &kernel)?;
+    Ok(Convolution { axes, groups, batch, channels, features: o / groups })
+}
+
+fn conv_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
+    let parts = conv(&s.call()?)?;
+    let (x, w, dy) = (s.x(0)?, s.x(1)?, s.dy()?);
+    let dx = s.wants(0).then(|| parts.spread(s.tape, dy, w)).transpose()?;
+    let dw = s.wants(1).then(|| parts.correlate(s.tape, x, dy)).transpose()?;
+    Ok(vec![dx, dw, bias_gradient(s)?])
+}
+
+fn conv_transpose_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
+    let parts = conv_transpose(&s.call()?)?;
+    let (x, w, dy) = (s.x(0)?, s.x(1)?, s.dy()?);
+    let dx = s.wants(0).then(|| parts.convolve(s.tape, dy, w)).transpose()?;
+    let dw = s.wants(1).then(|| parts.correlate(s.tape, dy, x)).transpose()?;
+    Ok(vec![dx, dw, bias_gradient(s)?])
+}
+
+fn bias_gradient(s: &mut Adjoint) -> Result<Option<Value>> {
+    if !s.wants(2) {
+        return Ok(None);
+    }
+    let dy = s.dy()?;
+    let rank = s.tape.shape(dy)?.len();
+    let axes: Vec<usize> = (0..rank).filter(|&axis| axis != 1).collect();
+    s.tape.reduce_sum(dy, &axes, false).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::super::trial::{refusal, shape};
+    use super::*;
+
+    #[test]
+    fn shapes_of_conv() {
+        let conv = || case("Conv").x(&[2, 4, 9, 8]).x(&[6, 2, 3, 2]).with("group", 2i64);
+        assert_eq!(shape(conv()), [2, 6, 7, 7]);
+        assert_eq!(shape(conv().with("strides", vec![2i64, 3])), [2, 6, 4, 3]);
+        assert_eq!(shape(conv().with("dilations", vec![4i64, 7])), [2, 6, 1, 1]);
+        assert_eq!(shape(conv().with("pads", vec![1i64, 0, 2, 5])), [2, 6, 10, 12]);
+        let same = conv().with("auto_pad", "SAME_LOWER").with("strides", vec![2i64, 2]);
+        assert_eq!(shape(same), [2, 6, 5, 4]);
+        assert_eq!(shape(case("Conv").x(&[1, 2, 5, 5, 5]).x(&[3, 2, 1, 2, 3])), [1, 3, 5, 4, 3]);
+    }
+
+    #[test]
+    fn shapes_of_conv_transpose() {
+        let conv = || case("ConvTranspose").x(&[2, 4, 5]).x(&[4, 3, 3]).with("strides", vec![2i64]);
+        assert_eq!(shape(conv()), [2, 3, 11]);
+        assert_eq!(shape(conv().with("group", 2i64).x(&[6])), [2, 6, 11]);
+        assert_eq!(shape(conv().with("pads", vec![1i64, 2])), [2, 3, 8]);
+        assert_eq!(shape(conv().with("output_padding", vec![1i64])), [2, 3, 12]);
+        assert_eq!(shape(conv().with("auto_pad", "SAME_UPPER")), [2, 3, 10]);
+        assert_eq!(shape(conv().with("output_shape", vec![9i64])), [2, 3, 9]);
+        assert_eq!(shape(conv().with("dilations", vec![3i64])), [2, 3, 15]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let conv = || case("Conv").x(&[1, 4, 5, 5]).x(&[4, 4, 3, 3]);
+        assert!(refusal(conv().x(&[3])).contains("the bias is [3] instead of [4]"));
+        assert!(refusal(conv().with("group", 2i64)).contains("in 2 groups, not of 4"));
+        assert!(refusal(conv().with("group", 0i64)).contains("0 groups do not fit"));
+        assert!(refusal(conv().with("kernel_shape", vec![3i64, 2])).contains("not that of the weight"));
+        assert!(refusal(conv().with("strides", vec![0i64, 1])).contains("the strides 0 is not in 1"));
+        assert!(refusal(conv().with("pads", vec![1i64, 1])).contains("2 elements instead of 4"));
+        assert!(refusal(conv().with("pads", vec![-1i64, 0, 0, 0])).contains("the pads -1 is not in"));
+        assert!(refusal(conv().with("dilations", vec![i64::MAX, 1])).contains("is not in 1..="));
+        assert!(refusal(conv().with("dilations", vec![1 << 30, 1])).contains("exceeds 5 elements"));
+        assert!(refusal(conv().with("auto_pad", "SAME")).contains("auto_pad is `SAME`"));
+        assert!(refusal(case("Conv").x(&[1, 4, 0]).x(&[4, 4, 1])).contains("spatial size 0"));
+        let up = || case("ConvTranspose").x(&[1, 2, 3]).x(&[2, 2, 3]);
+        assert!(refusal(up().with("output_padding", vec![1i64])).contains("less than the stride"));
+        assert!(refusal(up().with("pads", vec![3i64, 3])).contains("size of the output 0"));
+    }
+}

@@ -1,0 +1,207 @@
+//! Convolution as the three linear maps that its gradients are made of. With
+//! `image [N, C, sizes..]`, `weight [O, C / groups, kernel..]` and
+//! `windows [N, O, counts..]`, [`Convolution::convolve`] is Conv itself,
+//! [`Convolution::spread`] its transpose in the image (which is ConvTranspose), and
+//! [`Convolution::correlate`] its transpose in the weight.
+
+use graphs::{Op, Value};
+
+use super::patches::{frame, rearrange, taps};
+use super::schedule::{self, ImageForm, WeightForm};
+use super::window::{Axis, sizes};
+use crate::{Result, Tape, signed};
+
+/// A convolution over any number of spatial axes.
+#[derive(Clone, Debug)]
+pub(super) struct Convolution {
+    /// The windows.
+    pub(super) axes: Vec<Axis>,
+    /// Groups of channels that see only each other.
+    pub(super) groups: usize,
+    /// Images, N.
+    pub(super) batch: usize,
+    /// Channels of the image in one group, C / groups.
+    pub(super) channels: usize,
+    /// Channels of the windows in one group, O / groups.
+    pub(super) features: usize,
+}
+
+impl Convolution {
+    /// Image and weight to windows.
+    pub(super) fn convolve(&self, tape: &mut Tape, image: Value, weight: Value) -> Result<Value> {
+        // Elements behind the last window would make further windows; one has to stay.
+        let cut = |axis: &Axis| (0, axis.used_after().min(0).max(1 - axis.size as i64));
+        let cut: Vec<_> = self.axes.iter().map(cut).collect();
+        let image = frame(tape, image, 2, &cut)?;
+        let before = self.axes.iter().map(|axis| axis.before as i64);
+        let after = self.axes.iter().map(|axis| axis.used_after().max(0));
+        let op = self.op("Conv").with("pads", before.chain(after).collect::<Vec<_>>());
+        let windows = tape.op(op, &[image, weight])?;
+        let found = tape.shape(windows)?;
+        let counts = self.axes.iter().map(|axis| axis.count).zip(found.iter().skip(2));
+        let cut: Vec<_> = counts.map(|(count, &found)| (0, count as i64 - found as i64)).collect();
+        frame(tape, windows, 2, &cut)
+    }
+
+    /// Windows and weight to image.
+    pub(super) fn spread(&self, tape: &mut Tape, windows: Value, weight: Value) -> Result<Value> {
+        match schedule::image(&self.axes) {
+            ImageForm::Turned => self.turned(tape, windows, weight),
+            ImageForm::Transposed => self.transposed(tape, windows, weight),
+        }
+    }
+
+    /// Image and windows to weight.
+    pub(super) fn correlate(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
+        match schedule::weight(&self.axes, self.batch, self.channels) {
+            WeightForm::Tiles => self.tiles(tape, image, windows),
+            WeightForm::Columns => self.columns(tape, image, windows),
+            WeightForm::Taps => self.taps(tape, image, windows),
+            WeightForm::Exchanged => self.exchanged(tape, image, windows),
+        }
+    }
+
+    /// Conv of the windows with the weight turned round, of stride 1.
+    fn turned(&self, tape: &mut Tape, windows: Value, weight: Value) -> Result<Value> {
+        let kernel = self.kernel();
+        let flip: Vec<i64> = (2..).zip(&kernel).filter(|(_, n)| **n > 1).map(|(i, _)| i).collect();
+        let back = vec![-1; flip.len()];
+        let weight = match flip.len() {
+            0 => weight,
+            n => tape.slice(weight, &flip, &back, &vec![i64::MIN; n], &back)?,
+        };
+        let split = [self.groups, self.features, self.channels, kernel.iter().product()];
+        let shape = [&[self.groups * self.channels, self.features], &kernel[..]].concat();
+        let weight = rearrange(tape, weight, &split, &[0, 2, 1, 3], &shape)?;
+        let opposite = |axis: &Axis| Axis {
+            size: axis.count,
+            count: axis.size,
+            before: axis.extent() - 1 - axis.before,
+            ..*axis
+        };
+        let axes = self.axes.iter().map(opposite).collect();
+        let (channels, features) = (self.features, self.channels);
+        Convolution { axes, channels, features, ..*self }.convolve(tape, windows, weight)
+    }
+
+    /// ConvTranspose with the same padding on both sides, and what is too much cut off.
+    fn transposed(&self, tape: &mut Tape, windows: Value, weight: Value) -> Result<Value> {
+        let (mut pads, mut extra, mut margins) = (Vec::new(), Vec::new(), Vec::new());
+        for axis in &self.axes {
+            let pad = axis.before.min(axis.after);
+            let surplus = (axis.after - pad) as i64 - (axis.after as i64 - axis.used_after());
+            pads.push(pad as i64);
+            extra.push((-surplus).max(0));
+            margins.push((pad as i64 - axis.before as i64, -surplus.max(0)));
+        }
+        let op = self.op("ConvTranspose").with("pads", pads.repeat(2));
+        let image = tape.op(op.with("output_padding", extra), &[windows, weight])?;
+        frame(tape, image, 2, &margins)
+    }
+
+    fn tiles(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
+        let cut: Vec<_> = self.axes.iter().map(|axis| (0, axis.used_after())).collect();
+        let image = frame(tape, image, 2, &cut)?;
+        let pairs = self.axes.iter().flat_map(|axis| [axis.count, axis.kernel]);
+        let lead = [self.batch, self.groups, self.channels];
+        let split: Vec<usize> = lead.into_iter().chain(pairs).collect();
+        let counts = (3..split.len()).step_by(2);
+        let kernel = (4..split.len()).step_by(2);
+        let order: Vec<usize> = [1, 0].into_iter().chain(counts).chain([2]).chain(kernel).collect();
+        let width = self.channels * self.kernel().iter().product::<usize>();
+        let shape = [self.groups, self.windows(), width];
+        let columns = rearrange(tape, image, &split, &order, &shape)?;
+        let rows = self.rows(tape, windows)?;
+        let product = tape.apply("MatMul", &[rows, columns])?;
+        tape.reshape(product, &self.weight_shape())
+    }
+
+    fn columns(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
+        let taps = self.channels_last(tape, image)?;
+        let columns = match taps.as_slice() {
+            [tap] => *tap,
+            taps => tape.op(Op::new("Concat").with("axis", -1), taps)?,
+        };
+        let width = taps.len() * self.channels;
+        let columns = tape.reshape(columns, &[self.groups, self.windows(), width])?;
+        let rows = self.rows(tape, windows)?;
+        let product = tape.apply("MatMul", &[rows, columns])?;
+        let split = [self.groups * self.features, taps.len(), self.channels];
+        rearrange(tape, product, &split, &[0, 2, 1], &self.weight_shape())
+    }
+
+    fn taps(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
+        let rows = self.rows(tape, windows)?;
+        let rest = self.groups * self.features * self.channels;
+        let mut products = Vec::new();
+        for tap in self.channels_last(tape, image)? {
+            let tap = tape.reshape(tap, &[self.groups, self.windows(), self.channels])?;
+            let product = tape.apply("MatMul", &[rows, tap])?;
+            products.push(tape.reshape(product, &[1, rest])?);
+        }
+        let product = tape.op(Op::new("Concat").with("axis", 0), &products)?;
+        rearrange(tape, product, &[products.len(), rest], &[1, 0], &self.weight_shape())
+    }
+
+    /// Conv in which the windows are the weight, dilated by the stride.
+    fn exchanged(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
+        let (sized, counts) = (sizes(&self.axes, |a| a.size), sizes(&self.axes, |a| a.count));
+        let split = [self.batch, self.groups, self.channels, sized.iter().product()];
+        let shape = [&[self.channels, self.groups * self.batch], &sized[..]].concat();
+        let image = rearrange(tape, image, &split, &[2, 1, 0, 3], &shape)?;
+        let features = self.groups * self.features;
+        let split = [self.batch, features, counts.iter().product()];
+        let shape = [&[features, self.batch], &counts[..]].concat();
+        let windows = rearrange(tape, windows, &split, &[1, 0, 2], &shape)?;
+        let exchange = |axis: &Axis| Axis {
+            count: axis.kernel,
+            kernel: axis.count,
+            stride: axis.dilation,
+            dilation: axis.stride,
+            ..*axis
+        };
+        let axes = self.axes.iter().map(exchange).collect();
+        let exchanged = Convolution { axes, ..*self };
+        let product = exchanged.convolve(tape, image, windows)?;
+        let split = [self.channels, features, self.kernel().iter().product()];
+        rearrange(tape, product, &split, &[1, 0, 2], &self.weight_shape())
+    }
+
+    /// The windows as `[groups, O / groups, N * counts]`.
+    fn rows(&self, tape: &mut Tape, windows: Value) -> Result<Value> {
+        let count = self.windows() / self.batch;
+        let split = [self.batch, self.groups, self.features, count];
+        let shape = [self.groups, self.features, self.windows()];
+        rearrange(tape, windows, &split, &[1, 2, 0, 3], &shape)
+    }
+
+    /// The image under each kernel position, `[groups, N, counts.., C / groups]`.
+    fn channels_last(&self, tape: &mut Tape, image: Value) -> Result<Vec<Value>> {
+        let sized = sizes(&self.axes, |axis| axis.size);
+        let split = [self.batch, self.groups, self.channels, sized.iter().product()];
+        let shape = [&[self.groups, self.batch], &sized[..], &[self.channels]].concat();
+        let image = rearrange(tape, image, &split, &[1, 0, 3, 2], &shape)?;
+        taps(tape, image, 2, &self.axes)
+    }
+
+    /// The number of windows of all images.
+    fn windows(&self) -> usize {
+        self.batch * sizes(&self.axes, |axis| axis.count).iter().product::<usize>()
+    }
+
+    fn kernel(&self) -> Vec<usize> {
+        sizes(&self.axes, |axis| axis.kernel)
+    }
+
+    fn weight_shape(&self) -> Vec<usize> {
+        [&[self.groups * self.features, self.channels], &self.kernel()[..]].concat()
+    }
+
+    fn op(&self, op_type: &str) -> Op {
+        Op::new(op_type)
+            .with("kernel_shape", signed(&self.kernel()))
+            .with("strides", signed(&sizes(&self.axes, |axis| axis.stride)))
+            .with("dilations", signed(&sizes(&self.axes, |axis| axis.dilation)))
+            .with("group", self.groups as i64)
+    }
+}

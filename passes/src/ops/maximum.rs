@@ -1,0 +1,71 @@
+//! Gradients of maximum pools. A window's gradient goes to exactly one of its elements:
+//! the first of the greatest, row-major, as in PyTorch. After a ReLU most windows of
+//! small values are such ties, of zeros.
+
+use graphs::{Op, Value, element_count};
+
+use super::Adjoint;
+use super::patches::{interleave, taps};
+use super::pool::windows;
+use super::schedule::{self, MaxForm};
+use super::window::Axis;
+use crate::Result;
+
+pub(super) fn max_pool_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
+    let axes = windows(&s.call()?)?;
+    let dx = match schedule::max(&axes) {
+        MaxForm::Taps => by_taps(s, &axes)?,
+        MaxForm::Indices => {
+            let mut pool = s.op.clone();
+            pool.attributes.remove("storage_order");
+            let overlap = axes.iter().any(|axis| axis.stride < axis.extent());
+            by_indices(s, s.x(0)?, pool, overlap)?
+        }
+    };
+    Ok(vec![Some(dx)])
+}
+
+pub(super) fn global_max_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
+    let (x, shape) = (s.x(0)?, s.shape(0)?);
+    let count: usize = shape.iter().skip(2).product();
+    let flat: Vec<usize> = shape.iter().take(2).copied().chain([count]).collect();
+    let flat = s.tape.reshape(x, &flat)?;
+    let pool = Op::new("MaxPool").with("kernel_shape", vec![count as i64]);
+    Ok(vec![Some(by_indices(s, flat, pool, false)?)])
+}
+
+/// Position after position: where a window's maximum stands, it takes what is left of
+/// the window's gradient.
+fn by_taps(s: &mut Adjoint, axes: &[Axis]) -> Result<Value> {
+    let (x, y, mut left) = (s.x(0)?, s.y(0), s.dy()?);
+    let lead: Vec<usize> = s.shape(0)?.into_iter().take(2).collect();
+    let zero = s.number(0.0)?;
+    let mut taps = taps(s.tape, x, 2, axes)?;
+    // What no other position took is the last one's.
+    taps.pop();
+    let mut parts = Vec::new();
+    for tap in taps {
+        let wins = s.apply("Equal", &[tap, y])?;
+        parts.push(s.apply("Where", &[wins, left, zero])?);
+        left = s.apply("Where", &[wins, zero, left])?;
+    }
+    parts.push(left);
+    interleave(s.tape, &parts, &lead, axes)
+}
+
+/// To where `pool`, applied to `x`, says that it found each maximum.
+fn by_indices(s: &mut Adjoint, x: Value, pool: Op, overlap: bool) -> Result<Value> {
+    let (dy, shape) = (s.dy()?, s.shape(0)?);
+    let indices = Value { node: s.tape.call(pool, &[Some(x)], 2)?, slot: 1 };
+    let too_large = || s.error(format!("a tensor of {shape:?} is too large"));
+    let total = element_count(&shape).ok_or_else(too_large)?;
+    let count = element_count(&s.tape.shape(dy)?).ok_or_else(too_large)?;
+    let zero = s.number(0.0)?;
+    let zeros = s.tape.expand(zero, &[total])?;
+    let indices = s.tape.reshape(indices, &[count])?;
+    let dy = s.tape.reshape(dy, &[count])?;
+    let scatter = Op::new("ScatterElements").with("axis", 0i64);
+    let scatter = if overlap { scatter.with("reduction", "add") } else { scatter };
+    let dx = s.tape.op(scatter, &[zeros, indices, dy])?;
+    s.tape.reshape(dx, &shape)
+}

@@ -1,0 +1,244 @@
+//! Builds graphs: inserts a node and infers its outputs, so that no value is ever
+//! without type and shape.
+
+use graphs::{DType, Element, Fact, Graph, NodeId, Op, Tensor, Value};
+
+use crate::ops::{self, Call};
+use crate::{Error, Result};
+
+/// Appends nodes to a graph.
+#[derive(Debug)]
+pub struct Tape<'g> {
+    /// The graph that grows.
+    pub graph: &'g mut Graph,
+    /// Goes in front of the names of new nodes.
+    prefix: String,
+}
+
+impl<'g> Tape<'g> {
+    /// A tape on `graph`; new nodes are named `prefix/Operator_index`.
+    pub fn new(graph: &'g mut Graph, prefix: &str) -> Tape<'g> {
+        Tape { graph, prefix: prefix.to_owned() }
+    }
+
+    fn name(&self, kind: &str) -> String {
+        // Node indices are reused only after a sweep, so search on for a free name.
+        (self.graph.len()..)
+            .map(|i| format!("{}/{kind}_{i}", self.prefix))
+            .find(|name| self.graph.source(name).is_none())
+            .unwrap_or_default()
+    }
+
+    /// Inserts a call with `outputs` outputs; `None` is an absent optional argument.
+    ///
+    /// # Errors
+    /// When the operator has no row or its shape rule refuses the arguments.
+    pub fn call(&mut self, op: Op, arguments: &[Option<Value>], outputs: usize) -> Result<NodeId> {
+        let name = format!("{}/{}_{}", self.prefix, op.op_type, self.graph.len());
+        let call = Call::new(self.graph, &name, &op, arguments.to_vec());
+        let mut facts = ops::infer(&call)?;
+        facts.truncate(outputs);
+        Ok(self.graph.op(&name, op, arguments, facts))
+    }
+
+    /// Inserts a call with one output.
+    ///
+    /// # Errors
+    /// As [`Tape::call`].
+    pub fn op(&mut self, op: Op, arguments: &[Value]) -> Result<Value> {
+        let arguments: Vec<Option<Value>> = arguments.iter().copied().map(Some).collect();
+        Ok(self.call(op, &arguments, 1)?.into())
+    }
+
+    /// Inserts a call of an operator without attributes.
+    ///
+    /// # Errors
+    /// As [`Tape::call`].
+    pub fn apply(&mut self, op_type: &str, arguments: &[Value]) -> Result<Value> {
+        self.op(Op::new(op_type), arguments)
+    }
+
+    /// A constant.
+    pub fn constant(&mut self, tensor: Tensor) -> Value {
+        let name = self.name("constant");
+        self.graph.initializer(&name, tensor)
+    }
+
+    /// A scalar constant of shape `[]`.
+    pub fn scalar<T: Element>(&mut self, value: T) -> Value {
+        self.constant(Tensor::scalar(value))
+    }
+
+    /// A scalar constant of the same float type as `like`.
+    ///
+    /// # Errors
+    /// When `like` is not of a float type.
+    pub fn number(&mut self, value: f64, like: Value) -> Result<Value> {
+        Ok(match self.graph.fact(like).dtype {
+            Some(DType::F32) => self.scalar(value as f32),
+            Some(DType::F64) => self.scalar(value),
+            other => {
+                let reason = format!("expected a float32 or float64 value, found {other:?}");
+                return Err(self.error(like, reason));
+            }
+        })
+    }
+
+    /// An int64 vector constant.
+    pub fn ints(&mut self, values: &[i64]) -> Value {
+        self.constant(Tensor::vector(values))
+    }
+
+    /// The dimensions of a value.
+    ///
+    /// # Errors
+    /// When they are not all known.
+    pub fn shape(&self, value: Value) -> Result<Vec<usize>> {
+        let fact = self.graph.fact(value);
+        fact.known_shape()
+            .ok_or_else(|| self.error(value, format!("its shape {fact} is not known")))
+    }
+
+    /// The element type of a value.
+    ///
+    /// # Errors
+    /// When it is not known.
+    pub fn dtype(&self, value: Value) -> Result<DType> {
+        let dtype = self.graph.fact(value).dtype;
+        dtype.ok_or_else(|| self.error(value, "its element type is not known"))
+    }
+
+    /// An error about the node behind `value`.
+    pub fn error(&self, value: Value, reason: impl ToString) -> Error {
+        let node = self.graph.get(value.node).map_or_else(String::new, |n| n.describe());
+        Error::Node { node, reason: reason.to_string() }
+    }
+
+    /// `x` under another shape of as many elements; `x` itself if it has it already.
+    ///
+    /// # Errors
+    /// When the number of elements differs.
+    pub fn reshape(&mut self, x: Value, shape: &[usize]) -> Result<Value> {
+        if self.shape(x)? == shape {
+            return Ok(x);
+        }
+        // Without `allowzero` a 0 would stand for the size that `x` has there.
+        let keep_zero = i64::from(shape.contains(&0));
+        let shape = self.ints(&signed(shape));
+        self.op(Op::new("Reshape").with("allowzero", keep_zero), &[x, shape])
+    }
+
+    /// `x` with its axes permuted.
+    ///
+    /// # Errors
+    /// When `order` is no permutation of the axes.
+    pub fn transpose(&mut self, x: Value, order: &[usize]) -> Result<Value> {
+        self.op(Op::new("Transpose").with("perm", signed(order)), &[x])
+    }
+
+    /// The sum over `axes`, kept as size 1 when `keep` is true; `x` itself when there
+    /// is no axis.
+    ///
+    /// # Errors
+    /// When an axis is out of range.
+    pub fn reduce_sum(&mut self, x: Value, axes: &[usize], keep: bool) -> Result<Value> {
+        if axes.is_empty() {
+            return Ok(x);
+        }
+        let axes = self.ints(&signed(axes));
+        self.op(Op::new("ReduceSum").with("keepdims", i64::from(keep)), &[x, axes])
+    }
+
+    /// `x` broadcast to `shape`; `x` itself if it has it already.
+    ///
+    /// # Errors
+    /// When the shapes do not broadcast.
+    pub fn expand(&mut self, x: Value, shape: &[usize]) -> Result<Value> {
+        if self.shape(x)? == shape {
+            return Ok(x);
+        }
+        let shape = self.ints(&signed(shape));
+        self.apply("Expand", &[x, shape])
+    }
+
+    /// `x[starts..ends]` along `axes`, every `steps`-th element.
+    ///
+    /// # Errors
+    /// When an axis is out of range.
+    pub fn slice(
+        &mut self,
+        x: Value,
+        axes: &[i64],
+        starts: &[i64],
+        ends: &[i64],
+        steps: &[i64],
+    ) -> Result<Value> {
+        let [starts, ends] = [self.ints(starts), self.ints(ends)];
+        let [axes, steps] = [self.ints(axes), self.ints(steps)];
+        self.apply("Slice", &[x, starts, ends, axes, steps])
+    }
+
+    /// `x` with that many zeros before and after every axis; `x` itself if there are none.
+    ///
+    /// # Errors
+    /// When there is not one number for every axis.
+    pub fn pad(&mut self, x: Value, before: &[usize], after: &[usize]) -> Result<Value> {
+        if before.iter().chain(after).all(|&n| n == 0) {
+            return Ok(x);
+        }
+        let pads = self.ints(&signed(&[before, after].concat()));
+        self.apply("Pad", &[x, pads])
+    }
+
+    /// `x` as another element type.
+    ///
+    /// # Errors
+    /// When `x` has no type.
+    pub fn cast(&mut self, x: Value, to: DType) -> Result<Value> {
+        if self.dtype(x)? == to {
+            return Ok(x);
+        }
+        self.op(Op::new("Cast").with("to", i64::from(to.code())), &[x])
+    }
+
+    /// Zeros of the type and shape of `like`.
+    ///
+    /// # Errors
+    /// When type or shape of `like` is not known.
+    pub fn zeros_like(&mut self, like: Value) -> Result<Value> {
+        let shape = self.shape(like)?;
+        let zero = self.number(0.0, like)?;
+        self.expand(zero, &shape)
+    }
+
+    /// Sums `x` over the axes along which `shape` was broadcast to its own shape.
+    ///
+    /// # Errors
+    /// When `shape` does not broadcast to the shape of `x`.
+    pub fn sum_to(&mut self, x: Value, shape: &[usize]) -> Result<Value> {
+        let from = self.shape(x)?;
+        if from == shape {
+            return Ok(x);
+        }
+        let Some(lead) = from.len().checked_sub(shape.len()) else {
+            return Err(self.error(x, format!("{from:?} does not reduce to {shape:?}")));
+        };
+        let stretched = |i: usize| {
+            let old = i.checked_sub(lead).and_then(|j| shape.get(j));
+            old.is_none_or(|&n| n == 1 && from.get(i) != Some(&1))
+        };
+        let axes: Vec<usize> = (0..from.len()).filter(|&i| stretched(i)).collect();
+        let sum = self.reduce_sum(x, &axes, true)?;
+        self.reshape(sum, shape)
+    }
+
+    /// What is known of `value`.
+    pub fn fact(&self, value: Value) -> &Fact {
+        self.graph.fact(value)
+    }
+}
+
+/// Sizes as ONNX writes them.
+pub fn signed(sizes: &[usize]) -> Vec<i64> {
+    sizes.iter().map(|&n| n as i64).collect()
+}

@@ -1,0 +1,136 @@
+//! Labelled images in memory, a byte a pixel.
+
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// More than this many bytes of pixels are refused before anything is allocated.
+const MAX_BYTES: u64 = 16 << 30;
+
+/// Images `[N, C, H, W]` as bytes, with their labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    shape: [usize; 3],
+    pixels: Vec<u8>,
+    labels: Vec<i64>,
+    class_names: Vec<String>,
+}
+
+impl Dataset {
+    /// A data set of at least one image: `pixels` are `[N, C, H, W]` for the `[C, H, W]` of
+    /// `shape`, and `labels` are `[N]`. `class_names` may be empty.
+    ///
+    /// # Errors
+    /// When there is no image, a label is negative, or the counts disagree.
+    pub fn new(
+        shape: [usize; 3],
+        pixels: Vec<u8>,
+        labels: Vec<i64>,
+        class_names: Vec<String>,
+    ) -> Result<Dataset> {
+        let expected =
+            [labels.len()].iter().chain(&shape).try_fold(1usize, |n, &d| n.checked_mul(d));
+        let shown = describe(shape);
+        if expected == Some(0) {
+            return Err(Error::Data(format!("no images: {} of {shown}", labels.len())));
+        }
+        if expected != Some(pixels.len()) {
+            let (labels, pixels) = (labels.len(), pixels.len());
+            return Err(Error::Data(format!(
+                "{labels} labels for {pixels} bytes of {shown} images"
+            )));
+        }
+        if let Some(item) = labels.iter().position(|&label| label < 0) {
+            return Err(Error::Data(format!(
+                "item {item} has the negative label {}",
+                labels[item]
+            )));
+        }
+        Ok(Dataset { shape, pixels, labels, class_names })
+    }
+
+    /// How many images there are, at least 1.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Never true; here because [`Dataset::len`] is.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// `[C, H, W]` of every image.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// The label of every image, `[N]`.
+    pub fn labels(&self) -> &[i64] {
+        &self.labels
+    }
+
+    /// The name of every class, where the format has names, else empty.
+    pub fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    /// The pixels of image `index`, `[C, H, W]`; `None` past the end.
+    pub fn image(&self, index: usize) -> Option<&[u8]> {
+        let size = self.image_size();
+        self.pixels.get(index.checked_mul(size)?..)?.get(..size)
+    }
+
+    /// Keeps the first `count` images, and at least one.
+    pub fn truncate(&mut self, count: usize) {
+        let count = count.clamp(1, self.len());
+        self.labels.truncate(count);
+        self.pixels.truncate(count * self.image_size());
+        self.pixels.shrink_to_fit();
+    }
+
+    /// Checks that a model of `classes` classes can name every label.
+    ///
+    /// # Errors
+    /// Names the first image whose label is too large.
+    pub fn check(&self, classes: usize) -> Result<()> {
+        let bad = |label: &i64| usize::try_from(*label).is_ok_and(|label| label >= classes);
+        let Some(item) = self.labels.iter().position(bad) else { return Ok(()) };
+        let label = self.labels[item];
+        let name = usize::try_from(label).ok().and_then(|label| self.class_names.get(label));
+        let name = name.map_or(String::new(), |name| format!(" (`{name}`)"));
+        Err(Error::Data(format!(
+            "item {item} has label {label}{name}, but the model has {classes} classes; \
+             give data with labels 0 to {}",
+            classes.saturating_sub(1)
+        )))
+    }
+
+    pub(super) fn image_size(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The bytes that `count` images of `shape` take, for data at `path`.
+///
+/// # Errors
+/// When they are none, or more than can be held in memory.
+pub(super) fn byte_count(path: &Path, count: usize, shape: [usize; 3]) -> Result<usize> {
+    let bytes = shape.iter().try_fold(count as u64, |bytes, &d| bytes.checked_mul(d as u64));
+    let shape = describe(shape);
+    if bytes == Some(0) {
+        return Err(Error::file(path, format!("{count} x {shape} pixels are no images")));
+    }
+    let bytes = bytes.filter(|&bytes| bytes <= MAX_BYTES);
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).ok_or_else(|| {
+        let limit = MAX_BYTES >> 30;
+        let reason = format!(
+            "{count} x {shape} pixels are more than {limit} GiB; use smaller or fewer images"
+        );
+        Error::file(path, reason)
+    })
+}
+
+/// `3x32x32`.
+pub(super) fn describe([channels, height, width]: [usize; 3]) -> String {
+    format!("{channels}x{height}x{width}")
+}

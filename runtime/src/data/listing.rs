@@ -1,0 +1,138 @@
+//! What lies at a data path: its files with their first bytes, and its folders.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+use super::Split;
+use crate::{Error, Result};
+
+/// Bytes of a file's content that formats are recognised by.
+const HEAD: u64 = 16;
+
+/// Parts of file names that tell the split.
+const SPLIT_NAMES: &[(&str, Split)] = &[
+    ("train", Split::Train),
+    ("data_batch", Split::Train),
+    ("t10k", Split::Test),
+    ("test", Split::Test),
+];
+
+/// The visible content of a folder, sorted by name; or one file.
+pub(super) struct Listing {
+    pub(super) root: PathBuf,
+    pub(super) files: Vec<DataFile>,
+    pub(super) folders: Vec<PathBuf>,
+}
+
+/// A regular file.
+pub(super) struct DataFile {
+    pub(super) path: PathBuf,
+    /// Bytes on disk.
+    pub(super) length: u64,
+    /// The first bytes, decompressed.
+    pub(super) head: Vec<u8>,
+    gzip: bool,
+}
+
+impl Listing {
+    /// Lists `root`. Neither devices nor pipes are opened, and links are followed one step only.
+    pub(super) fn read(root: &Path) -> Result<Listing> {
+        let mut listing = Listing { root: root.to_owned(), files: Vec::new(), folders: Vec::new() };
+        let kind = fs::metadata(root).map_err(|error| Error::file(root, error))?;
+        let paths = if kind.is_dir() { entries(root)? } else { vec![root.to_owned()] };
+        for path in paths {
+            let Ok(kind) = fs::metadata(&path) else { continue };
+            if kind.is_dir() {
+                listing.folders.push(path);
+            } else if kind.is_file() {
+                listing.files.push(DataFile::read(path, kind.len())?);
+            }
+        }
+        let plain: Vec<PathBuf> = listing.files.iter().map(|file| file.path.clone()).collect();
+        let unpacked = |file: &DataFile| {
+            file.path.extension().is_some_and(|extension| extension == "gz")
+                && plain.contains(&file.path.with_extension(""))
+        };
+        listing.files.retain(|file| !unpacked(file));
+        Ok(listing)
+    }
+
+    /// The files of `split` among those that `matches` chooses.
+    pub(super) fn of_split(
+        &self,
+        split: Split,
+        matches: impl Fn(&DataFile) -> bool,
+    ) -> Vec<&DataFile> {
+        let of_split = |file: &&DataFile| file.split().is_none_or(|of_file| of_file == split);
+        self.files.iter().filter(|file| matches(file)).filter(of_split).collect()
+    }
+
+    /// The one file of `split` among those that `matches` chooses; `what` names it in errors.
+    pub(super) fn one(
+        &self,
+        split: Split,
+        what: &str,
+        matches: impl Fn(&DataFile) -> bool,
+    ) -> Result<&DataFile> {
+        match self.of_split(split, matches)[..] {
+            [file] => Ok(file),
+            [] => Err(Error::file(&self.root, format!("no {what} of the {split} split here"))),
+            [first, second, ..] => {
+                let [first, second] = [first, second].map(|file| file.path.display());
+                let reason =
+                    format!("two files are {what} of the {split} split: {first}, {second}");
+                Err(Error::file(&self.root, reason))
+            }
+        }
+    }
+}
+
+impl DataFile {
+    fn read(path: PathBuf, length: u64) -> Result<DataFile> {
+        let mut file = DataFile { path, length, head: Vec::new(), gzip: false };
+        let mut head = Vec::new();
+        let opened = file.open()?;
+        opened.take(HEAD).read_to_end(&mut head).map_err(|error| Error::file(&file.path, error))?;
+        file.gzip = head.starts_with(&[0x1f, 0x8b]);
+        if file.gzip {
+            head.clear();
+            // A corrupt archive is no known format: what could be read is enough to say so.
+            let _ = file.open()?.take(HEAD).read_to_end(&mut head);
+        }
+        file.head = head;
+        Ok(file)
+    }
+
+    /// A reader of the content, decompressed.
+    pub(super) fn open(&self) -> Result<Box<dyn Read>> {
+        let file = File::open(&self.path).map_err(|error| Error::file(&self.path, error))?;
+        Ok(if self.gzip {
+            Box::new(MultiGzDecoder::new(BufReader::new(file)))
+        } else {
+            Box::new(file)
+        })
+    }
+
+    /// The split that the name tells.
+    fn split(&self) -> Option<Split> {
+        let name = self.path.file_name()?.to_string_lossy().to_lowercase();
+        SPLIT_NAMES.iter().find(|(part, _)| name.contains(part)).map(|&(_, split)| split)
+    }
+}
+
+/// The entries of a folder that are not hidden, sorted.
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |error| Error::file(folder, error);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

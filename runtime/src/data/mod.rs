@@ -1,0 +1,106 @@
+//! Labelled images: reading them from disk and cutting them into batches.
+//!
+//! A format is recognised by what its files hold. A new format is one file of
+//! this folder and one row of [`FORMATS`].
+
+mod augment;
+mod batch;
+mod cifar;
+mod dataset;
+mod folder;
+mod idx;
+mod listing;
+mod picture;
+
+use std::path::Path;
+
+use crate::{Error, Result};
+
+pub use augment::Augment;
+pub use batch::{Batch, Batches, Layout};
+pub use dataset::Dataset;
+use listing::Listing;
+pub use picture::load_images;
+
+/// Which part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// The images to train on.
+    Train,
+    /// The images to evaluate on.
+    Test,
+}
+
+impl std::fmt::Display for Split {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Split::Train => "train",
+            Split::Test => "test",
+        })
+    }
+}
+
+/// What to load, and how to report on it.
+pub struct Request<'a> {
+    /// The part to load.
+    pub split: Split,
+    /// The `[C, H, W]` that the model takes; without it, that of the files. Only the
+    /// channels of pictures are converted, nothing is ever resized.
+    pub shape: Option<[usize; 3]>,
+    /// Load only this many images, the first in the format's order (see [`load`]).
+    pub limit: Option<usize>,
+    /// Called with (images done, images in all), from several threads.
+    pub progress: &'a (dyn Fn(usize, usize) + Sync),
+}
+
+impl Request<'_> {
+    /// All images of `split`, of whatever shape.
+    pub fn new(split: Split) -> Request<'static> {
+        Request { split, shape: None, limit: None, progress: &|_, _| {} }
+    }
+}
+
+struct Format {
+    name: &'static str,
+    matches: fn(&Listing) -> bool,
+    load: fn(&Listing, &Request) -> Result<Dataset>,
+}
+
+/// Tried from the top: the first that matches loads.
+const FORMATS: &[Format] = &[idx::FORMAT, cifar::FORMAT, folder::FORMAT];
+
+/// Loads the images at `path`, whose format is recognised by content:
+///
+/// - IDX, gzipped or not: a file of images and one of labels for each split, told
+///   apart by `train`, and `t10k` or `test`, in their names;
+/// - CIFAR-10 binary: `data_batch_*.bin` and `test_batch.bin`;
+/// - folders `train` and `test` (or `val`) of class folders, or one folder of class
+///   folders that then serves as either split. Labels count the class names in byte order.
+///   The images come in an order in which every beginning holds the classes in
+///   proportion, so that a limit keeps them all.
+///
+/// Files that name no split serve as either.
+///
+/// # Errors
+/// An error names the file or folder, and what is wrong: an unknown format, a missing
+/// split, a truncated or corrupt file, counts that disagree, images of differing
+/// sizes, or a shape that is not the requested one.
+pub fn load(path: &Path, request: &Request) -> Result<Dataset> {
+    if request.limit == Some(0) {
+        return Err(Error::Data("a limit of 0 images leaves none; ask for at least 1".into()));
+    }
+    let listing = Listing::read(path)?;
+    let format = FORMATS.iter().find(|format| (format.matches)(&listing)).ok_or_else(|| {
+        let known: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
+        Error::file(path, format!("no data recognised here; known formats: {}", known.join(", ")))
+    })?;
+    let mut dataset = (format.load)(&listing, request)?;
+    dataset.truncate(request.limit.unwrap_or(usize::MAX));
+    if let Some(wanted) = request.shape.filter(|&wanted| wanted != dataset.shape()) {
+        let [found, wanted] = [dataset.shape(), wanted].map(dataset::describe);
+        let reason = format!("the images are {found}, but the model takes {wanted}; convert them");
+        return Err(Error::file(path, reason));
+    }
+    tracing::debug!(format = format.name, images = dataset.len(), "data loaded");
+    Ok(dataset)
+}

@@ -1,0 +1,126 @@
+//! Values that live in an engine between runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use graphs::{DType, Tensor};
+
+use super::{Feed, onnxruntime, tract};
+use crate::install::Provider;
+use crate::{Error, Result};
+
+/// Values by name, in the engine's own buffers: parameters, running statistics,
+/// optimizer moments, the images under attack. All programs of an engine read and write
+/// the same state, so that each value exists once.
+#[derive(Debug)]
+pub struct State {
+    home: Home,
+    buffers: BTreeMap<String, Buffer>,
+}
+
+/// Whose buffers a state holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    Tract,
+    OnnxRuntime(Provider),
+}
+
+impl fmt::Display for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Home::Tract => f.write_str(tract::NAME),
+            Home::OnnxRuntime(provider) => write!(f, "{} on {provider}", onnxruntime::NAME),
+        }
+    }
+}
+
+/// One value in the buffer of an engine.
+#[derive(Debug)]
+pub(super) enum Buffer {
+    Tract(tract::Value),
+    OnnxRuntime(onnxruntime::Value),
+}
+
+impl Buffer {
+    /// Element type, if it is one of ONNX's, and shape.
+    pub(super) fn fact(&self) -> (Option<DType>, Vec<usize>) {
+        match self {
+            Buffer::Tract(value) => tract::fact(value),
+            Buffer::OnnxRuntime(value) => onnxruntime::fact(value),
+        }
+    }
+
+    /// A copy on the host; `name` is for the error.
+    pub(super) fn download(&self, name: &str) -> Result<Tensor> {
+        let tensor = match self {
+            Buffer::Tract(value) => tract::download(value),
+            Buffer::OnnxRuntime(value) => onnxruntime::download(value),
+        };
+        tensor.map_err(|reason| Error::Output { name: name.to_owned(), reason })
+    }
+}
+
+impl State {
+    pub(super) fn empty(home: Home) -> State {
+        State { home, buffers: BTreeMap::new() }
+    }
+
+    /// Copies a tensor into the engine under `name`, in place of what was there.
+    ///
+    /// # Errors
+    /// When the engine has no such element type or no memory for it.
+    pub fn put(&mut self, name: &str, tensor: &Tensor) -> Result<()> {
+        let feed = Feed::tensor(name, tensor);
+        let buffer = match self.home {
+            Home::Tract => Buffer::Tract(tract::upload(&feed)?),
+            Home::OnnxRuntime(provider) => {
+                Buffer::OnnxRuntime(onnxruntime::upload(&feed, provider)?)
+            }
+        };
+        self.set(name, buffer);
+        Ok(())
+    }
+
+    /// A copy of the value on the host; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// When the value is not of one of ONNX's numeric types, or the device fails.
+    pub fn get(&self, name: &str) -> Result<Option<Tensor>> {
+        self.buffers.get(name).map(|buffer| buffer.download(name)).transpose()
+    }
+
+    /// Removes a value; whether it was there.
+    pub fn remove(&mut self, name: &str) -> bool {
+        self.buffers.remove(name).is_some()
+    }
+
+    /// Whether there is a value of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.buffers.contains_key(name)
+    }
+
+    /// The names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.buffers.keys().map(String::as_str)
+    }
+
+    pub(super) fn buffer(&self, name: &str) -> Option<&Buffer> {
+        self.buffers.get(name)
+    }
+
+    pub(super) fn set(&mut self, name: &str, buffer: Buffer) {
+        match self.buffers.get_mut(name) {
+            Some(slot) => *slot = buffer,
+            None => _ = self.buffers.insert(name.to_owned(), buffer),
+        }
+    }
+
+    /// Checks that the buffers are of the engine that is about to run.
+    pub(super) fn check_home(&self, home: Home) -> Result<()> {
+        if self.home == home {
+            return Ok(());
+        }
+        let there = self.home;
+        Err(Error::Program(format!("it runs on {home}, but the state is of {there}")))
+    }
+}

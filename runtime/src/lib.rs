@@ -1,0 +1,21 @@
+//! Engines, data, attacks, training and evaluation for ONNX programs.
+
+pub mod attack;
+pub mod bench;
+pub mod checkpoint;
+pub mod data;
+pub mod engine;
+mod error;
+pub mod evaluate;
+pub mod install;
+#[cfg(test)]
+mod linear;
+pub mod noise;
+pub mod predict;
+pub mod sessions;
+mod target;
+pub mod train;
+mod whole_file;
+
+pub use error::{Error, Result};
+pub use whole_file::write_whole;

@@ -1,0 +1,323 @@
+//! The loop over batches, and where a run stands in it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use graphs::{DType, Fact, Tensor, names};
+use serde::{Deserialize, Serialize};
+
+use super::metrics::{Log, Span, Step, Sums};
+use super::{BEST, Event, Job, LAST, Outcome, Settings};
+use crate::checkpoint;
+use crate::data::{Batch, Dataset, Layout};
+use crate::engine::State;
+use crate::sessions::{Draws, Loaded, Purpose, Sessions};
+use crate::target::Form;
+use crate::{Error, Result};
+
+/// Where a run stands, beside its tensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Position {
+    /// Steps taken; with the settings this gives epoch, place in it, and every draw.
+    step: u64,
+    settings: Settings,
+    images: usize,
+    /// CRC-32C of the labels in order: tells whether the data are the same.
+    labels: u32,
+    epoch: Sums,
+    group: Sums,
+    /// Images that the best epoch classified right.
+    best: Option<u64>,
+}
+
+impl Position {
+    fn start(settings: &Settings, dataset: &Dataset) -> Position {
+        Position {
+            step: 0,
+            settings: settings.clone(),
+            images: dataset.len(),
+            labels: crc32c::crc32c(bytemuck::cast_slice(dataset.labels())),
+            epoch: Sums::default(),
+            group: Sums::default(),
+            best: None,
+        }
+    }
+
+    /// The position of a run like `self` that is to go on where `old` stands.
+    ///
+    /// # Errors
+    /// When the settings or the images differ.
+    fn continued(self, old: Position) -> Result<Position> {
+        self.settings.check_continues(&old.settings)?;
+        if (self.images, self.labels) != (old.images, old.labels) {
+            return Err(Error::Setting(format!(
+                "data: the run to resume has {} images, and these are {} or have other labels; \
+                 give the same data and limit",
+                old.images, self.images
+            )));
+        }
+        Ok(Position { settings: self.settings, ..old })
+    }
+}
+
+pub(super) struct Trainer<'a> {
+    job: &'a Job<'a>,
+    on_event: &'a mut dyn FnMut(Event),
+    sessions: Sessions<'a>,
+    state: State,
+    /// What only the optimizer reads and writes.
+    moments: BTreeMap<String, Tensor>,
+    form: Form,
+    /// Steps in an epoch.
+    per_epoch: u64,
+    position: Position,
+    log: Log,
+    /// The step of the last checkpoint, and when it was written.
+    saved: (u64, Instant),
+}
+
+impl<'a> Trainer<'a> {
+    pub(super) fn new(job: &'a Job<'a>, on_event: &'a mut dyn FnMut(Event)) -> Result<Trainer<'a>> {
+        let Job { settings, dataset, .. } = *job;
+        settings.check()?;
+        let mut position = Position::start(settings, dataset);
+        let mut tensors = job.initial.clone();
+        let path = job.folder.join(LAST);
+        if job.resume {
+            let (saved, old) = checkpoint::read(&path)?;
+            position = position.continued(old)?;
+            tensors = saved;
+        } else if path.exists() {
+            let reason = "the folder already holds a run; resume it, or choose another folder";
+            return Err(Error::file(job.folder, reason));
+        }
+
+        let mut sessions = Sessions::new(job.engine, job.compile);
+        let batch = settings.batch.min(dataset.len());
+        check_labels(job, batch)?;
+        let update = sessions.get(Purpose::Update, batch)?;
+        let moments = moments(update, job.initial)?;
+        let form = Form::new(&update.images()?, dataset)?;
+        if job.resume {
+            check_tensors(&path, &tensors, job.initial.iter().chain(&moments))?;
+        }
+        let mut state = job.engine.state();
+        tensors.iter().try_for_each(|(name, tensor)| state.put(name, tensor))?;
+        std::fs::create_dir_all(job.folder).map_err(|error| Error::file(job.folder, error))?;
+        let log = Log::open(job.folder, position.step)?;
+        let per_epoch = dataset.batches(settings.batch).len() as u64;
+        let saved = (position.step, Instant::now());
+        Ok(Trainer { job, on_event, sessions, state, moments, form, per_epoch, position, log, saved })
+    }
+
+    pub(super) fn step(&self) -> u64 {
+        self.position.step
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        self.form.layout
+    }
+
+    /// Learns every batch that comes.
+    pub(super) fn run(mut self, batches: Receiver<Batch>) -> Result<Outcome> {
+        let steps = self.job.settings.epochs * self.per_epoch;
+        let (step, per_epoch) = (self.position.step, self.per_epoch);
+        (self.on_event)(Event::Start { step, steps, per_epoch });
+        let mut before = Instant::now();
+        for batch in batches {
+            self.learn(batch, &mut before)?;
+            if self.job.stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        let step = self.position.step;
+        if self.saved.0 != step {
+            self.save(&[LAST])?;
+        }
+        Ok(Outcome { finished: step >= steps, step, tensors: self.tensors()? })
+    }
+
+    /// Takes one step and reports on it; `before` is when the last one ended.
+    fn learn(&mut self, batch: Batch, before: &mut Instant) -> Result<()> {
+        let Settings { log_every, checkpoint_seconds, .. } = *self.job.settings;
+        let (mut step, learning_rate) = self.attack_and_update(batch)?;
+        let now = Instant::now();
+        step.seconds = (now - std::mem::replace(before, now)).as_secs_f64();
+        let position = &mut self.position;
+        position.step += 1;
+        position.epoch.add(&step);
+        position.group.add(&step);
+        let done = position.step;
+        (self.on_event)(Event::Step { step: done, loss: step.loss });
+
+        if log_every > 0 && done.is_multiple_of(log_every) {
+            let sums = std::mem::take(&mut self.position.group);
+            self.report(&sums, Span::Steps, learning_rate)?;
+        }
+        if done.is_multiple_of(self.per_epoch) {
+            let sums = std::mem::take(&mut self.position.epoch);
+            self.report(&sums, Span::Epoch, learning_rate)?;
+            let better = self.position.best.is_none_or(|best| sums.correct > best);
+            if better {
+                self.position.best = Some(sums.correct);
+            }
+            // The best one first: a run killed in between takes the epoch anew.
+            return self.save(if better { &[BEST, LAST] } else { &[LAST] });
+        }
+        match self.saved.1.elapsed() >= Duration::from_secs(checkpoint_seconds) {
+            true => self.save(&[LAST]),
+            false => Ok(()),
+        }
+    }
+
+    /// One step: the images are attacked as the settings say, then learnt.
+    fn attack_and_update(&mut self, batch: Batch) -> Result<(Step, f64)> {
+        let Job { settings, dataset, .. } = *self.job;
+        let number = self.position.step;
+        let rate = settings.schedule.at(
+            settings.learning_rate,
+            number,
+            self.per_epoch,
+            settings.epochs,
+        );
+        if rate.optimizer_step == 1 {
+            self.moments.iter().try_for_each(|(name, zero)| self.state.put(name, zero))?;
+        }
+        let target = self.form.target(batch)?;
+        match &settings.attack {
+            Some(attack) => {
+                let first = number.wrapping_mul(attack.draws_per_run());
+                let mut draws = Draws::new(settings.seed, "train/attack", first);
+                attack.run(&mut self.sessions, &mut self.state, &target, &mut draws)?;
+            }
+            None => target.place(&mut self.state, &target.clean)?,
+        }
+        let scalars = [
+            (names::LEARNING_RATE, rate.learning_rate),
+            (names::STEP, rate.optimizer_step as f64),
+            (names::KL_SCALE, settings.alpha / dataset.len() as f64),
+        ];
+        let mut draws = Draws::new(settings.seed, "train/update", number);
+        let (count, state) = (target.len(), &mut self.state);
+        let outputs = self.sessions.run(Purpose::Update, count, state, &scalars, &mut draws)?;
+        let lacking = |name| Error::Program(format!("it has no output `{name}`"));
+        let number = |name| outputs.number(name)?.ok_or_else(|| lacking(name));
+        let step = Step {
+            images: count as u64,
+            correct: number(names::CORRECT)? as u64,
+            loss: number(names::LOSS)?,
+            cross_entropy: number(names::CROSS_ENTROPY)?,
+            kl: outputs.number(names::KL)?,
+            seconds: 0.0,
+        };
+        if !step.loss.is_finite() {
+            return Err(self.diverged(&format!("the loss is {}", step.loss)));
+        }
+        Ok((step, rate.learning_rate))
+    }
+
+    fn report(&mut self, sums: &Sums, span: Span, learning_rate: f64) -> Result<()> {
+        let step = self.position.step;
+        let metrics = sums.metrics(span, (step - 1) / self.per_epoch + 1, step, learning_rate);
+        self.log.write(&metrics)?;
+        (self.on_event)(Event::Metrics(&metrics));
+        Ok(())
+    }
+
+    /// Writes the same checkpoint under each name.
+    fn save(&mut self, files: &[&str]) -> Result<()> {
+        let tensors = self.tensors()?;
+        self.log.sync()?;
+        for file in files {
+            let path = self.job.folder.join(file);
+            checkpoint::write(&path, &tensors, &self.position)?;
+            (self.on_event)(Event::Saved(&path));
+        }
+        self.saved = (self.position.step, Instant::now());
+        Ok(())
+    }
+
+    /// Everything that the run has learnt.
+    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        let names = self.job.initial.keys().chain(self.moments.keys());
+        let tensor = |name: &String| {
+            let lacking = || Error::Program(format!("`{name}` is no longer in the state"));
+            let tensor = self.state.get(name)?.ok_or_else(lacking)?;
+            if tensor.dtype() == DType::F32 && !tensor.floats()?.iter().all(|x| x.is_finite()) {
+                return Err(self.diverged(&format!("`{name}` has elements that are not finite")));
+            }
+            Ok((name.clone(), tensor))
+        };
+        names.map(tensor).collect()
+    }
+
+    fn diverged(&self, what: &str) -> Error {
+        let step = self.position.step;
+        let epoch = step / self.per_epoch + 1;
+        let path = self.job.folder.join(LAST);
+        let kept = match path.exists() {
+            true => format!("; {} holds the last good state", path.display()),
+            false => String::new(),
+        };
+        Error::Training(format!(
+            "step {} of epoch {epoch}: {what}; lower the learning rate or alpha{kept}",
+            step + 1
+        ))
+    }
+}
+
+/// Checks that the model can name every label, before the first step.
+fn check_labels(job: &Job, batch: usize) -> Result<()> {
+    let program = (job.compile)(Purpose::Predict, batch).map_err(Error::Compile)?;
+    let graph = &program.model.graph;
+    let fact = graph.port(names::PROBABILITIES).map(|port| graph.fact(port.value));
+    let classes = fact.and_then(Fact::known_shape).and_then(|shape| shape.last().copied());
+    classes.map_or(Ok(()), |classes| job.dataset.check(classes))
+}
+
+/// The state that an update takes and `initial` lacks, at zero.
+///
+/// # Errors
+/// When one of them is not the optimizer's: then a parameter was forgotten.
+fn moments(update: &Loaded, initial: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
+    let lacking = update.state().filter(|(name, _)| !initial.contains_key(*name));
+    let zero = |(name, fact): (&str, &Fact)| {
+        let parameter = [".velocity", ".moment1", ".moment2"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .filter(|parameter| initial.contains_key(*parameter));
+        let shape = fact.known_shape().filter(|_| fact.dtype == Some(DType::F32));
+        match (parameter, shape) {
+            (Some(_), Some(shape)) => Ok((name.to_owned(), Tensor::full(&shape, 0f32)?)),
+            _ => Err(Error::Program(format!("nothing says how the state `{name}` begins"))),
+        }
+    };
+    lacking.map(zero).collect()
+}
+
+/// Checks that a checkpoint holds the state of this model and optimizer.
+fn check_tensors<'b>(
+    path: &Path,
+    found: &BTreeMap<String, Tensor>,
+    expected: impl Iterator<Item = (&'b String, &'b Tensor)>,
+) -> Result<()> {
+    let mut count = 0;
+    for (name, tensor) in expected {
+        count += 1;
+        let same = |found: &Tensor| (found.dtype(), found.shape()) == (tensor.dtype(), tensor.shape());
+        if !found.get(name).is_some_and(same) {
+            let reason = format!(
+                "it holds no `{name}` as {tensor:?}: it is of another model or optimizer; \
+                 give the same ones"
+            );
+            return Err(Error::file(path, reason));
+        }
+    }
+    match found.len() {
+        n if n == count => Ok(()),
+        n => Err(Error::file(path, format!("it holds {n} tensors, but the model has {count}"))),
+    }
+}

@@ -1,0 +1,100 @@
+//! `advbnn bench`: times of the programs on random images.
+
+use anyhow::{Context, Result, bail};
+use comfy_table::Table;
+use passes::{Defense, KlScope, Optimizer, Training};
+use runtime::attack::Pgd;
+use runtime::bench::{BenchSettings, Timings, bench};
+use serde::Serialize;
+
+use crate::cli::{Bench, Machine};
+use crate::programs::{Programs, open_engine};
+use crate::{data, misuse, model, progress};
+
+/// What `--json` prints.
+#[derive(Debug, Serialize)]
+struct Line {
+    engine: &'static str,
+    provider: String,
+    threads: usize,
+    batch: usize,
+    steps: u64,
+    samples: usize,
+    #[serde(flatten)]
+    timings: Timings,
+}
+
+pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
+    if flags.batch == 0 || flags.iters == 0 || flags.steps == 0 || flags.samples == 0 {
+        return Err(misuse("--batch, --steps, --samples and --iters are at least 1"));
+    }
+    let defense: Defense = flags.defense.parse().map_err(|e| misuse(format!("--defense: {e}")))?;
+    let network = model::read(&flags.model)?;
+    let context = || flags.model.display().to_string();
+    defense.check(&network).with_context(context)?;
+    let Some(shape) = data::image_shape(&network) else {
+        bail!("{}: the model does not tell the size of its images", flags.model.display());
+    };
+    let training = Training {
+        optimizer: if defense.is_bayesian() { Optimizer::ADAM } else { Optimizer::SGD },
+        kl_scope: KlScope::All,
+        prior: None,
+        momentum: 0.1,
+    };
+    let engine = open_engine(machine)?;
+    let programs = Programs::training(&network, training);
+    let initial = programs.initial(&flags.model)?;
+    let attack = Pgd { steps: flags.steps as u64, ..Pgd::default() };
+    let settings = BenchSettings {
+        shape,
+        classes: programs.classes().with_context(context)?,
+        batch: flags.batch,
+        attack: defense.is_adversarial().then_some(attack),
+        samples: flags.samples as u64,
+        repetitions: flags.iters,
+    };
+    let bar = progress::bar(flags.iters as u64, "repetitions", machine.quiet);
+    bar.set_prefix("bench");
+    let compile = |purpose, batch| programs.compile(purpose, batch);
+    let timings = bench(engine.as_ref(), &compile, &initial, &settings, &mut |done| {
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    let line = Line {
+        engine: engine.name(),
+        provider: engine.provider().to_string(),
+        threads: engine.threads(),
+        batch: flags.batch,
+        steps: if defense.is_adversarial() { attack.steps } else { 0 },
+        samples: flags.samples,
+        timings: timings?,
+    };
+    if flags.json {
+        println!("{}", serde_json::to_string(&line)?);
+    } else {
+        println!("{}", table(&line));
+    }
+    Ok(())
+}
+
+fn table(line: &Line) -> Table {
+    let Line { engine, provider, threads, batch, steps, samples, timings } = line;
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header([
+        format!("{engine} on {provider}, {threads} threads, batch {batch}"),
+        "median seconds".to_owned(),
+    ]);
+    for (name, seconds) in [
+        (format!("attack, {steps} steps"), timings.attack_s),
+        ("update".to_owned(), timings.update_s),
+        ("step (both)".to_owned(), timings.step_s),
+        (format!("prediction, {samples} draws"), timings.predict_s),
+    ] {
+        table.add_row([name, format!("{seconds:.4}")]);
+    }
+    if let Some(peak) = timings.peak_mb {
+        table.add_row(["peak memory, MB".to_owned(), format!("{peak:.0}")]);
+    }
+    table
+}

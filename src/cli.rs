@@ -1,0 +1,455 @@
+//! The command line as clap parses it; what it means is decided by the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Turns a trained ONNX classifier into a robust Bayesian one, and runs it anywhere ONNX runs.
+#[derive(Debug, Parser)]
+#[command(name = "advbnn", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Start with `advbnn quickstart`: it does the whole job on data that ships \
+    with the program and prints what it reached.")]
+pub struct Cli {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+    /// What to run on
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub struct Machine {
+    /// Engine: auto takes ONNX Runtime if it is found, otherwise the embedded tract
+    #[arg(long, global = true, value_enum, default_value = "auto", help_heading = "Engine")]
+    pub engine: EngineName,
+    /// Where ONNX Runtime computes
+    #[arg(long, global = true, value_enum, default_value = "cpu", help_heading = "Engine")]
+    pub provider: ProviderName,
+    /// Threads [default: all cores]
+    #[arg(long, global = true, help_heading = "Engine", value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// No progress bars and no remarks
+    #[arg(long, short, global = true, help_heading = "Engine")]
+    pub quiet: bool,
+}
+
+/// Names of engines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum EngineName {
+    /// ONNX Runtime if found, otherwise tract
+    Auto,
+    /// ONNX Runtime
+    Ort,
+    /// The embedded engine
+    Tract,
+}
+
+/// Names of providers.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ProviderName {
+    /// ONNX Runtime's own CPU kernels
+    Cpu,
+    /// Intel's OpenVINO
+    Openvino,
+    /// NVIDIA's CUDA
+    Cuda,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what a model is and what can become variational
+    Inspect(Inspect),
+    /// Make a network with fresh weights
+    New(New),
+    /// Rewrite layers into variational ones
+    Convert(Convert),
+    /// Write the training programs as ONNX files
+    Compile(Compile),
+    /// Write the gradient of the loss as an ONNX file
+    Gradient(Gradient),
+    /// Train
+    Train(Box<Train>),
+    /// Measure clean and robust accuracy
+    Evaluate(Evaluate),
+    /// Write a graph for deployment
+    Export(Export),
+    /// Classify images, with uncertainty
+    Predict(Predict),
+    /// Time the programs on random images
+    Bench(Bench),
+    /// Find or install ONNX Runtime
+    Runtime(Runtime),
+    /// The whole job on data that ships with the program
+    Quickstart(Quickstart),
+}
+
+/// `advbnn inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  advbnn inspect resnet18.onnx\n  advbnn inspect resnet18.onnx --json\n  \
+    advbnn inspect resnet18.onnx --dot graph.dot && dot -Tsvg graph.dot -o graph.svg")]
+pub struct Inspect {
+    /// An ONNX file
+    pub model: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Write the graph for Graphviz
+    #[arg(long, value_name = "FILE")]
+    pub dot: Option<PathBuf>,
+}
+
+/// `advbnn new`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  advbnn new vgg16 -o vgg16.onnx\n  \
+    advbnn new small-cnn -o net.onnx --input 1x28x28 --classes 10 --width 0.5")]
+pub struct New {
+    /// vgg16, model-a, resnet18 or small-cnn
+    pub architecture: String,
+    /// Where to write the model
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Channels x height x width of an image
+    #[arg(long, default_value = "3x32x32", value_name = "CxHxW")]
+    pub input: String,
+    /// Number of classes
+    #[arg(long, default_value_t = 10)]
+    pub classes: usize,
+    /// Factor for the number of channels
+    #[arg(long, default_value_t = 1.0)]
+    pub width: f32,
+    /// Seed of the fresh weights
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// `advbnn convert`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  advbnn convert resnet18.onnx -o bayes.onnx\n  \
+    advbnn convert resnet18.onnx -o bayes.onnx --moped 0.1 --layers conv,linear\n  \
+    advbnn convert net.onnx -o bayes.onnx --normalize .49,.48,.45/.25,.24,.26")]
+pub struct Convert {
+    /// An ONNX file
+    pub model: PathBuf,
+    /// Where to write the variational model
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Kinds of layers: conv, linear, batchnorm; `none` copies the model unchanged
+    #[arg(long, value_delimiter = ',', default_value = "conv,linear,batchnorm")]
+    pub layers: Vec<String>,
+    /// Only nodes or weights whose name matches
+    #[arg(long, value_name = "REGEX")]
+    pub include: Option<String>,
+    /// Not the nodes or weights whose name matches
+    #[arg(long, value_name = "REGEX")]
+    pub exclude: Option<String>,
+    /// First standard deviation of every weight [default: that of the prior]
+    #[arg(long, value_name = "STD", conflicts_with = "moped")]
+    pub init_s: Option<f32>,
+    /// First standard deviations of DELTA times the pretrained weight's size
+    #[arg(long, value_name = "DELTA")]
+    pub moped: Option<f32>,
+    /// Standard deviation of the prior
+    #[arg(long, value_name = "STD", default_value_t = 0.05)]
+    pub prior: f32,
+    /// Leave biases (and beta of BatchNormalization) as they are
+    #[arg(long)]
+    pub no_bias: bool,
+    /// Put (x - MEAN) / STD in front, per channel
+    #[arg(long, value_name = "MEAN/STD", allow_hyphen_values = true)]
+    pub normalize: Option<String>,
+}
+
+/// What training and compiling share.
+#[derive(Clone, Debug, Args)]
+pub struct TrainingFlags {
+    /// none, adv, bnn or adv-bnn [default: adv-bnn]
+    #[arg(long)]
+    pub defense: Option<String>,
+    /// Radius of the training attack, L-infinity in [0, 1], as a number or a fraction
+    /// [default: 8/255]
+    #[arg(long)]
+    pub eps: Option<String>,
+    /// Steps of the training attack [default: 10]
+    #[arg(long)]
+    pub steps: Option<usize>,
+    /// Size of a step of the training attack [default: 0.007]
+    #[arg(long)]
+    pub step_size: Option<String>,
+    /// Start the training attack at a random point of the ball
+    #[arg(long)]
+    pub random_start: bool,
+    /// Factor of KL / number of images [default: 1.0]
+    #[arg(long)]
+    pub alpha: Option<f32>,
+    /// Standard deviation of the prior [default: what convert noted, or 0.05]
+    #[arg(long)]
+    pub prior: Option<f32>,
+    /// Weight draws per attack step [default: 1]
+    #[arg(long)]
+    pub draws: Option<usize>,
+    /// Which posteriors the KL sums over: all, or last-layer as the published code
+    #[arg(long)]
+    pub kl_scope: Option<String>,
+    /// adam or sgd [default: adam; sgd for none and adv]
+    #[arg(long)]
+    pub optimizer: Option<String>,
+    /// Learning rate [default: 0.01]
+    #[arg(long)]
+    pub lr: Option<f32>,
+    /// Images of a batch [default: 128]
+    #[arg(long)]
+    pub batch: Option<usize>,
+    /// Hyper-parameters of the paper: paper-cifar10, paper-stl10, paper-imagenet143;
+    /// flags given beside it win
+    #[arg(long)]
+    pub preset: Option<String>,
+}
+
+/// `advbnn compile`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  advbnn compile bayes.onnx -o programs --batch 64\n\n\
+    Writes attack.onnx, update.onnx and predict.onnx; their metadata says which outputs feed \
+    which inputs at the next run.")]
+pub struct Compile {
+    /// An ONNX file
+    pub model: PathBuf,
+    /// Folder for the programs
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// How to train
+    #[command(flatten)]
+    pub training: TrainingFlags,
+}
+
+/// `advbnn gradient`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  advbnn gradient resnet18.onnx -o grad.onnx\n  \
+    advbnn gradient resnet18.onnx -o grad.onnx --wrt input,conv1.weight --batch 8\n\n\
+    The result takes the model's inputs and `labels` (int64 [N]) and gives `loss` (mean softmax \
+    cross-entropy), `NAME.grad` for every NAME, and the model's own outputs.")]
+pub struct Gradient {
+    /// An ONNX file
+    pub model: PathBuf,
+    /// Where to write the gradient model
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Inputs or initializers to differentiate by [default: the data inputs]
+    #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
+    pub wrt: Vec<String>,
+    /// Batch size [default: the model's own, or 1]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<std::num::NonZeroUsize>,
+}
+
+/// `advbnn train`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    advbnn convert net.onnx -o bayes.onnx --init-s 0.02\n  \
+    advbnn train bayes.onnx --data cifar10 -o run --alpha 0.02 --lr 0.001 --schedule cosine --epochs 5\n  \
+    advbnn train bayes.onnx --data cifar10 -o run --resume\n\n\
+    Ctrl-C saves and stops; --resume goes on from there, with the same result as an uninterrupted run.")]
+pub struct Train {
+    /// An ONNX file: variational for bnn and adv-bnn, any for none and adv
+    pub model: PathBuf,
+    /// Training data: CIFAR-10 binary, IDX, or a folder of class folders
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Folder for the run: settings, metrics, checkpoints, the trained model
+    #[arg(short, long, value_name = "RUN")]
+    pub output: PathBuf,
+    /// How to train
+    #[command(flatten)]
+    pub training: TrainingFlags,
+    /// Epochs per stage, each at a tenth of the rate before with a fresh optimizer
+    /// (80,60,40,20); or `constant` or `cosine` over --epochs [default: constant]
+    #[arg(long)]
+    pub schedule: Option<String>,
+    /// Number of epochs [default: 10, or the sum of the schedule's stages]
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Random crop with padding 4 and horizontal flip: auto (for colour images), on, off
+    #[arg(long, default_value = "auto")]
+    pub augment: String,
+    /// Use so many images only
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Seed of shuffling, augmentation and noise
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Which part of the data
+    #[arg(long, default_value = "train")]
+    pub split: String,
+    /// Put (x - MEAN) / STD in front of the model, per channel
+    #[arg(long, value_name = "MEAN/STD", allow_hyphen_values = true)]
+    pub normalize: Option<String>,
+    /// Go on with the run in the output folder
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// `advbnn evaluate`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    advbnn evaluate run --data cifar10 --eps 8/255 --attack pgd --attack pgd:eot=10\n  \
+    advbnn evaluate net.onnx --data cifar10 --normalize .49,.48,.45/.25,.24,.26\n\n\
+    Attacks: pgd, pgd:steps=20,step=0.007,eot=10,restarts=2,random-start, fgsm, noise. For a \
+    stochastic model, judge by pgd with eot: one draw per step overstates the defence.")]
+pub struct Evaluate {
+    /// An ONNX file or a run folder
+    pub model: PathBuf,
+    /// Test data: CIFAR-10 binary, IDX, or a folder of class folders
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Folder for results.json
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Attacks to run at every radius [default: none, clean accuracy only, or pgd when
+    /// --eps is given]
+    #[arg(long, value_name = "SPEC")]
+    pub attack: Vec<String>,
+    /// Radii, L-infinity in [0, 1], as numbers or fractions [default: 8/255]
+    #[arg(long, value_delimiter = ',')]
+    pub eps: Vec<String>,
+    /// Weight draws that a prediction averages
+    #[arg(long, default_value_t = 20)]
+    pub samples: usize,
+    /// Use so many images only
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Images of a batch
+    #[arg(long, default_value_t = 100)]
+    pub batch: usize,
+    /// Seed of the noise
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Which part of the data
+    #[arg(long, default_value = "test")]
+    pub split: String,
+    /// Put (x - MEAN) / STD in front of the model, per channel
+    #[arg(long, value_name = "MEAN/STD", allow_hyphen_values = true)]
+    pub normalize: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `advbnn export`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  advbnn export run -o deploy.onnx --samples 16\n  \
+    advbnn export bayes.onnx -o mean.onnx --mode mean\n  \
+    advbnn export bayes.onnx -o seeded.onnx --noise seed\n\n\
+    Outputs: `probabilities` [N, classes]; with --samples above 1 also `predictive_entropy` [N] and \
+    `mutual_information` [N], in nats.")]
+pub struct Export {
+    /// A variational ONNX file or a run folder
+    pub model: PathBuf,
+    /// Where to write the graph
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// stochastic: a fresh draw at every run; mean: the mean weights; frozen: one draw
+    /// written into the file
+    #[arg(long, default_value = "stochastic")]
+    pub mode: String,
+    /// Draws that the graph averages
+    #[arg(long, default_value_t = 1)]
+    pub samples: usize,
+    /// random: new at every run; seed: from an int64 input `seed`, the same on every
+    /// engine; input: from inputs NAME.noise
+    #[arg(long, default_value = "random")]
+    pub noise: String,
+    /// Operator set of the file, 18 to 21
+    #[arg(long, default_value_t = 18)]
+    pub opset: i64,
+    /// Keep variational nodes as calls of model-local functions
+    #[arg(long)]
+    pub functions: bool,
+    /// Seed of the draw of --mode frozen
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// `advbnn predict`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  advbnn predict run cat.png dog.jpg --samples 50\n  \
+    advbnn predict bayes.onnx cat.png --labels classes.txt --json")]
+pub struct Predict {
+    /// An ONNX file or a run folder
+    pub model: PathBuf,
+    /// Images of the model's input size
+    #[arg(required = true)]
+    pub images: Vec<PathBuf>,
+    /// Weight draws that a prediction averages
+    #[arg(long, default_value_t = 20)]
+    pub samples: usize,
+    /// Seed of the noise
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Text file with one class name a line
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Put (x - MEAN) / STD in front of the model, per channel
+    #[arg(long, value_name = "MEAN/STD", allow_hyphen_values = true)]
+    pub normalize: Option<String>,
+    /// Print a JSON array
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `advbnn bench`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  advbnn bench bayes.onnx --batch 64 --steps 10 --threads 2\n\n\
+    Prints median seconds of one attack, one update, one step (both) and one prediction.")]
+pub struct Bench {
+    /// An ONNX file
+    pub model: PathBuf,
+    /// none, adv, bnn or adv-bnn
+    #[arg(long, default_value = "adv-bnn")]
+    pub defense: String,
+    /// Images of a batch
+    #[arg(long, default_value_t = 64)]
+    pub batch: usize,
+    /// Steps of the attack
+    #[arg(long, default_value_t = 10)]
+    pub steps: usize,
+    /// Draws of a prediction
+    #[arg(long, default_value_t = 16)]
+    pub samples: usize,
+    /// Repetitions; the median counts
+    #[arg(long, default_value_t = 5)]
+    pub iters: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `advbnn runtime`
+#[derive(Debug, Args)]
+pub struct Runtime {
+    /// What to do
+    #[command(subcommand)]
+    pub action: RuntimeAction,
+}
+
+/// What `advbnn runtime` does.
+#[derive(Debug, Subcommand)]
+pub enum RuntimeAction {
+    /// Show which ONNX Runtime libraries are here and what is missing
+    List,
+    /// Fetch a library through pip into the user's cache
+    Install {
+        /// cpu, openvino or cuda
+        #[arg(value_enum, default_value = "cpu")]
+        provider: ProviderName,
+    },
+}
+
+/// `advbnn quickstart`
+#[derive(Debug, Args)]
+pub struct Quickstart {
+    /// Folder for the results
+    #[arg(short, long, value_name = "DIR", default_value = "quickstart")]
+    pub output: PathBuf,
+}

@@ -1,0 +1,58 @@
+//! `advbnn export`: graphs for deployment.
+
+use anyhow::{Context, Result};
+use graphs::{Model, Tensor};
+use passes::export::{Mode, Noise};
+use runtime::noise;
+
+use crate::cli::Export;
+use crate::{misuse, model};
+
+pub(crate) fn run(flags: &Export) -> Result<()> {
+    let network = model::read(&flags.model)?;
+    let mode = mode(flags, &network)?;
+    let graph = passes::export::export(&network, &mode, flags.opset)
+        .with_context(|| flags.model.display().to_string())?;
+    model::write(&graph, &flags.output)?;
+    let outputs: Vec<&str> = graph.graph.outputs.iter().map(|p| p.name.as_str()).collect();
+    println!("wrote {}: {} graph, {}", flags.output.display(), flags.mode, outputs.join(", "));
+    Ok(())
+}
+
+fn mode(flags: &Export, network: &Model) -> Result<Mode> {
+    let only_stochastic = || {
+        if flags.samples == 1 && !flags.functions {
+            return Ok(());
+        }
+        Err(misuse("--samples and --functions belong to --mode stochastic"))
+    };
+    match flags.mode.as_str() {
+        "stochastic" => {
+            let noise = match flags.noise.as_str() {
+                "random" => Noise::Random,
+                "seed" => Noise::Seed,
+                "input" => Noise::Input,
+                other => return Err(misuse(format!("--noise {other}: use random, seed or input"))),
+            };
+            if flags.samples == 0 {
+                return Err(misuse("--samples 0: an ensemble needs at least one draw"));
+            }
+            Ok(Mode::Stochastic { noise, samples: flags.samples, functions: flags.functions })
+        }
+        "mean" => only_stochastic().map(|()| Mode::Mean),
+        "frozen" => only_stochastic().and_then(|()| frozen(flags.seed, network)),
+        other => Err(misuse(format!("--mode {other}: use stochastic, mean or frozen"))),
+    }
+}
+
+/// One draw for every posterior.
+fn frozen(seed: u64, network: &Model) -> Result<Mode> {
+    let draw = |posterior: passes::Posterior| {
+        let shape = network.graph.tensor(posterior.mean).map_or(vec![], |t| t.shape().to_vec());
+        let mut values = vec![0f32; shape.iter().product()];
+        let key = noise::Key::new(seed, 0, noise::hash_name(&posterior.name));
+        noise::fill_normal(key, &mut values);
+        Ok((posterior.name, Tensor::new(&shape, values)?))
+    };
+    Ok(Mode::Frozen(passes::posteriors(&network.graph)?.into_iter().map(draw).collect::<Result<_>>()?))
+}

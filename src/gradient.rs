@@ -1,0 +1,17 @@
+//! `advbnn gradient`: the gradient of the loss as plain ONNX.
+
+use anyhow::{Context, Result};
+
+use crate::cli::Gradient;
+use crate::model;
+
+pub(crate) fn run(flags: &Gradient) -> Result<()> {
+    let network = model::read(&flags.model)?;
+    let batch = flags.batch.map(std::num::NonZeroUsize::get);
+    let gradient = passes::loss_gradient(&network, batch, &flags.wrt)
+        .with_context(|| flags.model.display().to_string())?;
+    model::write(&gradient, &flags.output)?;
+    let outputs: Vec<&str> = gradient.graph.outputs.iter().map(|p| p.name.as_str()).collect();
+    println!("wrote {}: {}", flags.output.display(), outputs.join(", "));
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! The `advbnn` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = advbnn::cli::Cli::parse();
+    advbnn::start_log(cli.machine.quiet);
+    match advbnn::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", advbnn::one_line(&error));
+            ExitCode::from(if error.is::<advbnn::Misuse>() { 2 } else { 1 })
+        }
+    }
+}

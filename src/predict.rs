@@ -1,0 +1,109 @@
+//! `advbnn predict`: classes of single images, with uncertainty.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use comfy_table::Table;
+use runtime::data::load_images;
+use runtime::predict::{PredictSettings, predict};
+use serde::Serialize;
+
+use crate::cli::{Machine, Predict};
+use crate::programs::{Programs, open_engine};
+use crate::{data, misuse, model};
+
+/// One image's line.
+#[derive(Debug, Serialize)]
+struct Prediction<'a> {
+    image: &'a Path,
+    label: String,
+    class: usize,
+    probability: f32,
+    probabilities: &'a [f32],
+    predictive_entropy: f32,
+    mutual_information: f32,
+}
+
+pub(crate) fn run(flags: &Predict, machine: &Machine) -> Result<()> {
+    if flags.samples == 0 {
+        return Err(misuse("--samples 0: a prediction needs at least one draw"));
+    }
+    let mut network = model::read(&flags.model)?;
+    model::normalize(&mut network, flags.normalize.as_deref())?;
+    let Some(shape) = data::image_shape(&network) else {
+        bail!("{}: the model does not tell the size of its images", flags.model.display());
+    };
+    let labels = flags.labels.as_deref().map(read_labels).transpose()?;
+    let images = load_images(&flags.images, shape)?;
+    let engine = open_engine(machine)?;
+    let programs = Programs::new(&network);
+    let mut state = programs.state(engine.as_ref(), &flags.model)?;
+    let compile = |purpose, batch| programs.compile(purpose, batch);
+    let settings = PredictSettings { batch: 64, samples: flags.samples as u64, seed: flags.seed };
+    let found = predict(engine.as_ref(), &compile, &mut state, &images, &settings)?;
+    if let Some(labels) = &labels {
+        if labels.len() != found.classes {
+            let file = flags.labels.as_deref().unwrap_or(Path::new("")).display();
+            bail!("{file}: {} names for the model's {} classes", labels.len(), found.classes);
+        }
+    }
+    let rows = found.probabilities.chunks_exact(found.classes.max(1));
+    let uncertainty = found.predictive_entropy.iter().zip(&found.mutual_information);
+    let lines: Vec<Prediction> = flags
+        .images
+        .iter()
+        .zip(rows)
+        .zip(uncertainty)
+        .map(|((image, probabilities), (entropy, information))| {
+            line(image, probabilities, *entropy, *information, labels.as_deref())
+        })
+        .collect();
+    if flags.json {
+        println!("{}", serde_json::to_string(&lines)?);
+    } else {
+        println!("{}", table(&lines));
+    }
+    Ok(())
+}
+
+fn line<'a>(
+    image: &'a PathBuf,
+    probabilities: &'a [f32],
+    predictive_entropy: f32,
+    mutual_information: f32,
+    labels: Option<&[String]>,
+) -> Prediction<'a> {
+    let best = probabilities.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+    let (class, &probability) = best.unwrap_or((0, &0.0));
+    let label = labels.and_then(|names| names.get(class)).cloned();
+    Prediction {
+        image,
+        label: label.unwrap_or_else(|| class.to_string()),
+        class,
+        probability,
+        probabilities,
+        predictive_entropy,
+        mutual_information,
+    }
+}
+
+fn read_labels(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+}
+
+fn table(lines: &[Prediction]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(["image", "label", "probability", "entropy", "mutual information"]);
+    for line in lines {
+        table.add_row([
+            line.image.display().to_string(),
+            line.label.clone(),
+            format!("{:.3}", line.probability),
+            format!("{:.3}", line.predictive_entropy),
+            format!("{:.4}", line.mutual_information),
+        ]);
+    }
+    table
+}

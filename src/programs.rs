@@ -1,0 +1,83 @@
+//! Compiles a model's programs when the runtime first needs them, and opens the engine.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use graphs::{Model, Program, Tensor};
+use passes::Training;
+use runtime::engine::{self, Choice, Engine, State};
+use runtime::sessions::Purpose;
+
+use crate::cli::{EngineName, Machine};
+
+/// The engine that the flags ask for.
+pub(crate) fn open_engine(machine: &Machine) -> Result<Box<dyn Engine>> {
+    let choice = match machine.engine {
+        EngineName::Auto => Choice::Auto,
+        EngineName::Ort => Choice::OnnxRuntime,
+        EngineName::Tract => Choice::Tract,
+    };
+    let threads = machine.threads.map(std::num::NonZeroUsize::get);
+    Ok(engine::open(&engine::Settings { engine: choice, provider: machine.provider.into(), threads })?)
+}
+
+/// A model and how it is trained, as the runtime's source of programs.
+pub(crate) struct Programs<'m> {
+    model: &'m Model,
+    training: Option<Training>,
+}
+
+type Boxed = Box<dyn Error + Send + Sync>;
+
+impl<'m> Programs<'m> {
+    /// Programs that attack and predict.
+    pub(crate) fn new(model: &'m Model) -> Programs<'m> {
+        Programs { model, training: None }
+    }
+
+    /// Programs that train too.
+    pub(crate) fn training(model: &'m Model, training: Training) -> Programs<'m> {
+        Programs { model, training: Some(training) }
+    }
+
+    /// The program for one purpose and batch size.
+    pub(crate) fn compile(&self, purpose: Purpose, batch: usize) -> Result<Program, Boxed> {
+        Ok(match (purpose, &self.training) {
+            (Purpose::Attack, _) => passes::attack(self.model, batch)?,
+            (Purpose::Predict, _) => passes::predict(self.model, batch)?,
+            (Purpose::Update, Some(training)) => passes::update(self.model, batch, training)?,
+            (Purpose::Update, None) => return Err("no training was asked for".into()),
+        })
+    }
+
+    /// Parameters and running statistics at first, by name.
+    pub(crate) fn initial(&self, path: &Path) -> Result<BTreeMap<String, Tensor>> {
+        let context = || path.display().to_string();
+        let predict = passes::predict(self.model, 1).with_context(context)?;
+        let update = match &self.training {
+            Some(training) => Some(passes::update(self.model, 1, training).with_context(context)?),
+            None => None,
+        };
+        let programs: Vec<&Program> = std::iter::once(&predict).chain(&update).collect();
+        passes::initial_state(self.model, &programs).with_context(context)
+    }
+
+    /// The same, in the engine.
+    pub(crate) fn state(&self, engine: &dyn Engine, path: &Path) -> Result<State> {
+        let mut state = engine.state();
+        for (name, tensor) in self.initial(path)? {
+            state.put(&name, &tensor)?;
+        }
+        Ok(state)
+    }
+
+    /// The number of classes.
+    pub(crate) fn classes(&self) -> Result<usize> {
+        let predict = passes::predict(self.model, 1)?;
+        let graph = &predict.model.graph;
+        let shape = graph.outputs.first().and_then(|port| graph.fact(port.value).known_shape());
+        shape.and_then(|shape| shape.get(1).copied()).context("the number of classes is not known")
+    }
+}

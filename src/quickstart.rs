@@ -1,0 +1,189 @@
+//! `advbnn quickstart`: the whole job on data that ships with the program.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use graphs::Model;
+use passes::{Convert, Defense, InitStd, KlScope, Layer, Optimizer, Pipeline, Training, export};
+use runtime::attack::Pgd;
+use runtime::data::{Dataset, Split};
+use runtime::engine::Engine;
+use runtime::evaluate::EvalSettings;
+use runtime::train::{Schedule, Settings};
+use serde::Serialize;
+
+use crate::cli::{Machine, Quickstart};
+use crate::evaluate::{self, Evaluation};
+use crate::programs::open_engine;
+use crate::settings::Recipe;
+use crate::{data, model, train};
+
+/// The files that the program carries: Fashion-MNIST (Xiao et al. 2017), the first 4,000
+/// training and 1,000 test images, and a small classifier of it.
+const FILES: [(&str, &[u8]); 5] = [
+    ("data/train-images-idx3-ubyte.gz", include_bytes!("../assets/fashion-mnist/train-images-idx3-ubyte.gz")),
+    ("data/train-labels-idx1-ubyte.gz", include_bytes!("../assets/fashion-mnist/train-labels-idx1-ubyte.gz")),
+    ("data/t10k-images-idx3-ubyte.gz", include_bytes!("../assets/fashion-mnist/t10k-images-idx3-ubyte.gz")),
+    ("data/t10k-labels-idx1-ubyte.gz", include_bytes!("../assets/fashion-mnist/t10k-labels-idx1-ubyte.gz")),
+    ("original.onnx", include_bytes!("../assets/fashion-cnn.onnx")),
+];
+
+const RADIUS: f64 = 0.1;
+
+/// `results.json`
+#[derive(Debug, Serialize)]
+struct Results<'a> {
+    engine: &'a str,
+    seconds: f64,
+    original: &'a Evaluation,
+    adv_bnn: &'a Evaluation,
+}
+
+pub(crate) fn run(flags: &Quickstart, machine: &Machine) -> Result<()> {
+    let start = Instant::now();
+    let folder = flags.output.as_path();
+    let path = |name: &str| folder.join(name);
+    unpack(folder)?;
+    let engine = open_engine(machine)?;
+    let say = |text: &str| {
+        if !machine.quiet {
+            eprintln!("{text}");
+        }
+    };
+    say(&format!("engine: {} {}, {} threads", engine.name(), engine.version(), engine.threads()));
+    let original = model::read(&path("original.onnx"))?;
+    let load = |split| data::load(&path("data"), split, &original, None, machine.quiet);
+    let (train_set, test_set) = (load(Split::Train)?, load(Split::Test)?);
+
+    let bayesian = convert(&original)?;
+    model::write(&bayesian, &path("converted.onnx"))?;
+    let count = passes::posteriors(&bayesian.graph)?.len();
+    say(&format!("converted: {count} weight tensors are variational"));
+    say(&format!("training Adv-BNN on {} images, radius {RADIUS}", train_set.len()));
+    let trained = train_model(&bayesian, folder, &train_set, engine.as_ref(), machine.quiet)?;
+    model::write(&trained, &path("model.onnx"))?;
+
+    say(&format!("evaluating both on {} images", test_set.len()));
+    let measure = |model: &Model, name: &str| {
+        let settings = evaluation_settings()?;
+        evaluate::measure(model, &path(name), &test_set, engine.as_ref(), &settings, machine.quiet)
+    };
+    let before = measure(&original, "original.onnx")?;
+    let after = measure(&trained, "model.onnx")?;
+    let noise = export::Noise::Random;
+    let mode = export::Mode::Stochastic { noise, samples: 16, functions: false };
+    model::write(&export::export(&trained, &mode, graphs::OPSET)?, &path("deploy.onnx"))?;
+
+    let seconds = start.elapsed().as_secs_f64();
+    let results = Results { engine: engine.name(), seconds, original: &before, adv_bnn: &after };
+    let text = serde_json::to_string_pretty(&results)?;
+    runtime::write_whole(&path("results.json"), |file| file.write_all(text.as_bytes()))?;
+    println!("{}", evaluate::table(&[("original", &before), ("Adv-BNN", &after)]));
+    println!("{seconds:.0} s on {}. In {}:", engine.name(), folder.display());
+    println!("  model.onnx    the trained variational model");
+    println!("  deploy.onnx   16 draws a run: probabilities, predictive_entropy, mutual_information");
+    println!("  results.json  the table above");
+    println!("  run/          settings, metrics, TensorBoard events, checkpoints");
+    Ok(())
+}
+
+/// Writes the files that the program carries; a run of an earlier time gives way.
+fn unpack(folder: &Path) -> Result<()> {
+    let run = folder.join("run");
+    if run.exists() {
+        let ours = run.join("metrics.jsonl").exists() && folder.join("original.onnx").exists();
+        if !ours {
+            bail!("{}: holds something else; choose another folder with -o", run.display());
+        }
+        std::fs::remove_dir_all(&run).with_context(|| run.display().to_string())?;
+    }
+    std::fs::create_dir_all(folder.join("data")).with_context(|| folder.display().to_string())?;
+    for (name, bytes) in FILES {
+        runtime::write_whole(&folder.join(name), |file| file.write_all(bytes))?;
+    }
+    Ok(())
+}
+
+fn convert(original: &Model) -> Result<Model> {
+    let mut network = original.clone();
+    let pass = Convert {
+        layers: Layer::ALL.into(),
+        include: None,
+        exclude: None,
+        init: InitStd::Constant(0.02),
+        prior: 0.1,
+        bias: true,
+    };
+    Pipeline::new().then(passes::Upgrade).then(passes::Hoist).then(pass).run(&mut network)?;
+    Ok(network)
+}
+
+fn train_model(
+    network: &Model,
+    folder: &Path,
+    dataset: &Dataset,
+    engine: &dyn Engine,
+    quiet: bool,
+) -> Result<Model> {
+    let attack = Pgd { eps: RADIUS, steps: 7, step_size: 0.025, random_start: true, draws: 1 };
+    let recipe = Recipe {
+        defense: Defense::AdvBnn,
+        attack: Some(attack),
+        alpha: 0.02,
+        learning_rate: 0.003,
+        batch: 64,
+        training: Training {
+            optimizer: Optimizer::ADAM,
+            kl_scope: KlScope::All,
+            prior: None,
+            momentum: 0.1,
+        },
+        schedule: None,
+    };
+    let settings = Settings {
+        epochs: 12,
+        batch: recipe.batch,
+        seed: 0,
+        learning_rate: recipe.learning_rate.into(),
+        schedule: Schedule::Cosine,
+        alpha: recipe.alpha.into(),
+        crop_padding: 0,
+        flip: false,
+        log_every: 50,
+        checkpoint_seconds: 120,
+        attack: recipe.attack,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    train::watch_ctrl_c(&stop)?;
+    let run = folder.join("run");
+    let outcome = train::train(&train::Training {
+        model: network,
+        path: &folder.join("converted.onnx"),
+        recipe: &recipe,
+        settings: &settings,
+        dataset,
+        engine,
+        folder: &run,
+        resume: false,
+        stop: &stop,
+        quiet,
+    })?;
+    if !outcome.finished {
+        bail!("stopped after step {} of the training; run it again for the result", outcome.step);
+    }
+    model::read(&run)
+}
+
+fn evaluation_settings() -> Result<EvalSettings> {
+    Ok(EvalSettings {
+        attacks: vec!["pgd:steps=20,step=0.01".parse()?, "pgd:steps=20,step=0.01,eot=10".parse()?],
+        eps: vec![RADIUS],
+        samples: 10,
+        batch: 100,
+        seed: 0,
+    })
+}

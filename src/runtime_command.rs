@@ -1,0 +1,63 @@
+//! `advbnn runtime`: finding and installing ONNX Runtime.
+
+use anyhow::Result;
+use comfy_table::Table;
+use runtime::install::{self, Provider};
+
+use crate::cli::{ProviderName, Runtime, RuntimeAction};
+
+pub(crate) fn run(flags: &Runtime) -> Result<()> {
+    match flags.action {
+        RuntimeAction::List => list(),
+        RuntimeAction::Install { provider } => install(provider.into()),
+    }
+}
+
+impl From<ProviderName> for Provider {
+    fn from(name: ProviderName) -> Provider {
+        match name {
+            ProviderName::Cpu => Provider::Cpu,
+            ProviderName::Openvino => Provider::OpenVino,
+            ProviderName::Cuda => Provider::Cuda,
+        }
+    }
+}
+
+fn list() -> Result<()> {
+    let inventory = install::list()?;
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(["engine", "version", "providers", "found in", "path"]);
+    table.add_row(["tract", tract_version(), "cpu", "built in", ""]);
+    for library in &inventory.libraries {
+        let providers: Vec<String> = library.providers.iter().map(Provider::to_string).collect();
+        let version = match library.is_usable() {
+            true => library.version.clone(),
+            false => format!("{} (too old: 1.{} is needed)", library.version, install::Library::OLDEST_MINOR),
+        };
+        table.add_row([
+            "ort",
+            &version,
+            &providers.join(", "),
+            &library.source.to_string(),
+            &library.path.display().to_string(),
+        ]);
+    }
+    println!("{table}");
+    for provider in &inventory.missing {
+        println!("missing: ONNX Runtime with {provider}; `{}` installs it", provider.install_command());
+    }
+    Ok(())
+}
+
+fn tract_version() -> &'static str {
+    runtime::engine::TRACT_VERSION
+}
+
+fn install(provider: Provider) -> Result<()> {
+    let spinner = crate::progress::spinner(false);
+    let library = install::install(provider, &mut |step| spinner.set_message(step.to_owned()))?;
+    spinner.finish_and_clear();
+    println!("ONNX Runtime {} with {provider}: {}", library.version, library.path.display());
+    Ok(())
+}

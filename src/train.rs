@@ -1,0 +1,245 @@
+//! `advbnn train`: a run folder from a model and data.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use graphs::{Model, Tensor};
+use indicatif::ProgressBar;
+use runtime::checkpoint;
+use runtime::data::{Dataset, Split};
+use runtime::engine::Engine;
+use runtime::train::{self, Event, Job, Outcome, Schedule, Settings, Span};
+use serde::Serialize;
+
+use crate::cli::{Machine, Train};
+use crate::programs::{Programs, open_engine};
+use crate::settings::Recipe;
+use crate::{data, misuse, model, progress};
+
+pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
+    let recipe = Recipe::new(&flags.training)?;
+    let settings = settings(flags, &recipe)?;
+    let mut network = model::read(&flags.model)?;
+    model::normalize(&mut network, flags.normalize.as_deref())?;
+    recipe.defense.check(&network).with_context(|| flags.model.display().to_string())?;
+    note_prior(&mut network, &recipe);
+    let split = data::split(&flags.split)?;
+    let dataset = data::load(&flags.data, split, &network, flags.limit, machine.quiet)?;
+    let settings = augmented(settings, &flags.augment, &dataset)?;
+    let engine = open_engine(machine)?;
+
+    create_folder(&flags.output)?;
+    if !flags.resume {
+        // A run that is there already is not touched: `train` refuses it below.
+        let config = Config::new(flags, split, &recipe, &settings, engine.as_ref())?;
+        config.write_if_new(&flags.output)?;
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    watch_ctrl_c(&stop)?;
+    let trained = train(&Training {
+        model: &network,
+        path: &flags.model,
+        recipe: &recipe,
+        settings: &settings,
+        dataset: &dataset,
+        engine: engine.as_ref(),
+        folder: &flags.output,
+        resume: flags.resume,
+        stop: &stop,
+        quiet: machine.quiet,
+    })?;
+    let folder = flags.output.display();
+    match trained.finished {
+        true => println!("trained {} steps; wrote {folder}/model.onnx", trained.step),
+        false => println!("stopped after step {}; `--resume` goes on from there", trained.step),
+    }
+    Ok(())
+}
+
+/// Everything that one training needs.
+pub(crate) struct Training<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) path: &'a Path,
+    pub(crate) recipe: &'a Recipe,
+    pub(crate) settings: &'a Settings,
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) engine: &'a dyn Engine,
+    pub(crate) folder: &'a Path,
+    pub(crate) resume: bool,
+    pub(crate) stop: &'a AtomicBool,
+    pub(crate) quiet: bool,
+}
+
+/// Trains, shows progress, and writes the best weights as `model.onnx`.
+pub(crate) fn train(training: &Training) -> Result<Outcome> {
+    let programs = Programs::training(training.model, training.recipe.training);
+    let initial = programs.initial(training.path)?;
+    let bar = progress::bar(0, "steps", training.quiet);
+    bar.set_prefix("train");
+    let job = Job {
+        engine: training.engine,
+        compile: &|purpose, batch| programs.compile(purpose, batch),
+        initial: &initial,
+        dataset: training.dataset,
+        settings: training.settings,
+        folder: training.folder,
+        resume: training.resume,
+        stop: training.stop,
+    };
+    let outcome = train::train(&job, &mut |event| show(&bar, event, training.quiet));
+    bar.finish_and_clear();
+    let outcome = outcome?;
+    let best = training.folder.join(train::BEST);
+    let weights: BTreeMap<String, Tensor> = match best.exists() {
+        true => checkpoint::read::<serde_json::Value>(&best)?.0,
+        false => outcome.tensors.clone(),
+    };
+    let mut trained = training.model.clone();
+    passes::store_state(&mut trained, &weights)?;
+    model::write(&trained, &training.folder.join("model.onnx"))?;
+    Ok(outcome)
+}
+
+fn show(bar: &ProgressBar, event: Event, quiet: bool) {
+    match event {
+        Event::Start { step, steps, .. } => {
+            bar.set_length(steps);
+            bar.set_position(step);
+            bar.reset_eta();
+        }
+        Event::Step { step, loss } => {
+            bar.set_position(step);
+            bar.set_message(format!("loss {loss:.3}"));
+        }
+        Event::Metrics(metrics) if metrics.span == Span::Epoch && !quiet => {
+            let kl = metrics.kl.map_or(String::new(), |kl| format!("  KL {kl:.0}"));
+            bar.suspend(|| {
+                eprintln!(
+                    "epoch {:3}  loss {:.4}  accuracy {:.2} %{kl}  {:.0} images/s  {:.1} s",
+                    metrics.epoch,
+                    metrics.loss,
+                    metrics.train_accuracy,
+                    metrics.images_per_s,
+                    metrics.seconds
+                );
+            });
+        }
+        Event::Metrics(_) | Event::Saved(_) => {}
+    }
+}
+
+fn settings(flags: &Train, recipe: &Recipe) -> Result<Settings> {
+    let schedule = match &flags.schedule {
+        Some(text) => text.parse().map_err(|e| misuse(format!("--schedule: {e}")))?,
+        None => recipe.schedule.clone().unwrap_or(Schedule::Constant),
+    };
+    let epochs = flags.epochs.map(|epochs| epochs as u64).or(schedule.epochs()).unwrap_or(10);
+    Ok(Settings {
+        epochs,
+        batch: recipe.batch,
+        seed: flags.seed,
+        learning_rate: recipe.learning_rate.into(),
+        schedule,
+        alpha: recipe.alpha.into(),
+        crop_padding: 0,
+        flip: false,
+        log_every: 50,
+        checkpoint_seconds: 120,
+        attack: recipe.attack,
+    })
+}
+
+/// The published code's augmentation, for images that it suits.
+fn augmented(settings: Settings, flag: &str, dataset: &Dataset) -> Result<Settings> {
+    let on = match flag {
+        "on" => true,
+        "off" => false,
+        "auto" => dataset.shape().first() == Some(&3),
+        other => return Err(misuse(format!("--augment {other}: use auto, on or off"))),
+    };
+    Ok(if on { Settings { crop_padding: 4, flip: true, ..settings } } else { settings })
+}
+
+/// The prior that training uses is the model's from now on.
+pub(crate) fn note_prior(network: &mut Model, recipe: &Recipe) {
+    if let Some(prior) = recipe.training.prior.filter(|_| recipe.defense.is_bayesian()) {
+        passes::note_prior(network, prior);
+    }
+}
+
+fn create_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).with_context(|| format!("{}: cannot be made", path.display()))
+}
+
+/// Ctrl-C asks the run to save and end; a second one ends the program at once.
+pub(crate) fn watch_ctrl_c(stop: &Arc<AtomicBool>) -> Result<()> {
+    let stop = Arc::clone(stop);
+    let handler = move || {
+        if stop.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this step; press Ctrl-C again to stop at once");
+    };
+    ctrlc::set_handler(handler).context("Ctrl-C cannot be watched")
+}
+
+/// `config.toml`: every setting, resolved.
+#[derive(Debug, Serialize)]
+struct Config<'a> {
+    model: &'a Path,
+    data: &'a Path,
+    split: String,
+    limit: Option<usize>,
+    normalize: Option<&'a str>,
+    version: &'static str,
+    engine: Machinery,
+    recipe: crate::settings::Shown,
+    training: &'a Settings,
+}
+
+#[derive(Debug, Serialize)]
+struct Machinery {
+    name: String,
+    version: String,
+    provider: String,
+    threads: usize,
+}
+
+impl<'a> Config<'a> {
+    fn new(
+        flags: &'a Train,
+        split: Split,
+        recipe: &Recipe,
+        training: &'a Settings,
+        engine: &dyn Engine,
+    ) -> Result<Config<'a>> {
+        Ok(Config {
+            model: &flags.model,
+            data: &flags.data,
+            split: split.to_string(),
+            limit: flags.limit,
+            normalize: flags.normalize.as_deref(),
+            version: env!("CARGO_PKG_VERSION"),
+            engine: Machinery {
+                name: engine.name().to_owned(),
+                version: engine.version().to_owned(),
+                provider: engine.provider().to_string(),
+                threads: engine.threads(),
+            },
+            recipe: recipe.shown(),
+            training,
+        })
+    }
+
+    fn write_if_new(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("config.toml");
+        if !folder.join(train::LAST).exists() {
+            let text = toml::to_string(self)?;
+            runtime::write_whole(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
+        }
+        Ok(())
+    }
+}
