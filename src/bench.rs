@@ -80,7 +80,7 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
 fn table(line: &Line) -> Table {
     let Line { engine, provider, threads, batch, steps, samples, timings } = line;
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header([
         format!("{engine} on {provider}, {threads} threads, batch {batch}"),
         "median seconds".to_owned(),

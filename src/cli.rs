@@ -88,8 +88,10 @@ pub enum Command {
 
 /// `advbnn inspect`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  advbnn inspect resnet18.onnx\n  advbnn inspect resnet18.onnx --json\n  \
-    advbnn inspect resnet18.onnx --dot graph.dot && dot -Tsvg graph.dot -o graph.svg")]
+#[command(
+    after_help = "Examples:\n  advbnn inspect resnet18.onnx\n  advbnn inspect resnet18.onnx --json\n  \
+    advbnn inspect resnet18.onnx --dot graph.dot && dot -Tsvg graph.dot -o graph.svg"
+)]
 pub struct Inspect {
     /// An ONNX file
     pub model: PathBuf,
@@ -183,7 +185,7 @@ pub struct TrainingFlags {
     pub random_start: bool,
     /// Factor of KL / number of images [default: 1.0]
     #[arg(long)]
-    pub alpha: Option<f32>,
+    pub alpha: Option<f64>,
     /// Standard deviation of the prior [default: what convert noted, or 0.05]
     #[arg(long)]
     pub prior: Option<f32>,
@@ -198,7 +200,7 @@ pub struct TrainingFlags {
     pub optimizer: Option<String>,
     /// Learning rate [default: 0.01]
     #[arg(long)]
-    pub lr: Option<f32>,
+    pub lr: Option<f64>,
     /// Images of a batch [default: 128]
     #[arg(long)]
     pub batch: Option<usize>,
@@ -400,8 +402,10 @@ pub struct Predict {
 
 /// `advbnn bench`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  advbnn bench bayes.onnx --batch 64 --steps 10 --threads 2\n\n\
-    Prints median seconds of one attack, one update, one step (both) and one prediction.")]
+#[command(
+    after_help = "Examples:\n  advbnn bench bayes.onnx --batch 64 --steps 10 --threads 2\n\n\
+    Prints median seconds of one attack, one update, one step (both) and one prediction."
+)]
 pub struct Bench {
     /// An ONNX file
     pub model: PathBuf,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use passes::{Hoist, InitStd, Layer, Pipeline, Upgrade, posteriors};
+use passes::{FreeBatch, Hoist, InitStd, Layer, Pipeline, Upgrade, posteriors};
 use regex::Regex;
 
 use crate::cli::Convert;
@@ -20,7 +20,7 @@ pub(crate) fn run(flags: &Convert) -> Result<()> {
     model::normalize(&mut network, flags.normalize.as_deref())?;
     if flags.layers != ["none"] {
         let pass = pass(flags)?;
-        Pipeline::new().then(Upgrade).then(Hoist).then(pass).run(&mut network)?;
+        Pipeline::new().then(Hoist).then(Upgrade).then(FreeBatch).then(pass).run(&mut network)?;
         let count = posteriors(&network.graph)?.len();
         if count == 0 {
             anyhow::bail!(
@@ -58,9 +58,11 @@ fn pass(flags: &Convert) -> Result<passes::Convert> {
 }
 
 fn regex(flag: &str, text: Option<&str>) -> Result<Option<Regex>> {
-    let compile = |text| Regex::new(text).map_err(|e| {
-        let last = e.to_string().lines().last().unwrap_or_default().to_owned();
-        misuse(format!("{flag} `{text}`: {last}"))
-    });
+    let compile = |text| {
+        Regex::new(text).map_err(|e| {
+            let last = e.to_string().lines().last().unwrap_or_default().to_owned();
+            misuse(format!("{flag} `{text}`: {last}"))
+        })
+    };
     text.map(compile).transpose()
 }

@@ -92,9 +92,9 @@ pub(crate) fn measure(
     let mut state = programs.state(engine, path)?;
     let bar = progress::bar(dataset.len() as u64, "images", quiet);
     let mut show = |progress: Progress| {
-        let name = progress.attack.map_or("clean".to_owned(), |method| {
-            format!("{method} {:.4}", progress.eps)
-        });
+        let name = progress
+            .attack
+            .map_or("clean".to_owned(), |method| format!("{method} {:.4}", progress.eps));
         if bar.prefix() != name {
             bar.reset();
             bar.set_prefix(name);
@@ -117,7 +117,7 @@ pub(crate) fn measure(
 /// Accuracies of several models side by side.
 pub(crate) fn table(models: &[(&str, &Evaluation)]) -> Table {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     let mut header = vec!["attack".to_owned(), "radius".to_owned()];
     header.extend(models.iter().map(|(name, evaluation)| match name.is_empty() {
         true => format!("accuracy, {} images", evaluation.report.images),
@@ -134,8 +134,7 @@ pub(crate) fn table(models: &[(&str, &Evaluation)]) -> Table {
     let Some((_, first)) = models.first() else { return table };
     for (i, attacked) in first.report.attacks.iter().enumerate() {
         // Draws collapse to one for a plain model, so the greatest number is the request.
-        let draws =
-            models.iter().filter_map(|(_, e)| Some(e.report.attacks.get(i)?.draws)).max();
+        let draws = models.iter().filter_map(|(_, e)| Some(e.report.attacks.get(i)?.draws)).max();
         let mut name = format!("{}-{}", attacked.attack, attacked.steps);
         if let Some(draws) = draws.filter(|draws| *draws > 1) {
             name = format!("EOT-{name}, {draws} draws");

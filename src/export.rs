@@ -54,5 +54,7 @@ fn frozen(seed: u64, network: &Model) -> Result<Mode> {
         noise::fill_normal(key, &mut values);
         Ok((posterior.name, Tensor::new(&shape, values)?))
     };
-    Ok(Mode::Frozen(passes::posteriors(&network.graph)?.into_iter().map(draw).collect::<Result<_>>()?))
+    Ok(Mode::Frozen(
+        passes::posteriors(&network.graph)?.into_iter().map(draw).collect::<Result<_>>()?,
+    ))
 }

@@ -64,10 +64,8 @@ pub(crate) fn summarize(network: &Model) -> Result<Summary> {
     let candidates = candidates(network).unwrap_or_default();
     let obstacles = obstacles(network);
     let parameters = parameters(network)?;
-    let port = |name: &str, value| Port {
-        name: name.to_owned(),
-        shape: graph.fact(value).to_string(),
-    };
+    let port =
+        |name: &str, value| Port { name: name.to_owned(), shape: graph.fact(value).to_string() };
     let inputs = graph.inputs.iter().filter(|id| matches!(graph.node(**id).kind, Kind::Input(_)));
     Ok(Summary {
         nodes: operators.values().sum(),
@@ -87,7 +85,7 @@ pub(crate) fn summarize(network: &Model) -> Result<Summary> {
 /// The model as passes see it: opset 18, constants as initializers.
 fn upgraded(network: &Model) -> Result<Model> {
     let mut upgraded = network.clone();
-    Pipeline::new().then(Upgrade).then(Hoist).run(&mut upgraded)?;
+    Pipeline::new().then(Hoist).then(Upgrade).run(&mut upgraded)?;
     Ok(upgraded)
 }
 
@@ -118,7 +116,7 @@ fn parameters(network: &Model) -> Result<usize> {
 
 fn print(summary: &Summary, network: &Model) -> Result<()> {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     let ports = |ports: &[Port]| {
         ports.iter().map(|p| format!("{} {}", p.name, p.shape)).collect::<Vec<_>>().join(", ")
     };
@@ -152,7 +150,7 @@ fn print_candidates(network: &Model) {
     let Ok(upgraded) = upgraded(network) else { return };
     let Ok(found) = weights(&upgraded) else { return };
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["layer", "node", "weight", "shape"]);
     for weight in found {
         let graph = &upgraded.graph;

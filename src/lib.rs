@@ -1,7 +1,7 @@
 //! The commands of `advbnn`, thin over [`graphs`], [`passes`] and [`runtime`].
 
-pub mod cli;
 mod bench;
+pub mod cli;
 mod compile;
 mod convert;
 mod data;

@@ -9,9 +9,8 @@ use crate::{misuse, model};
 pub(crate) fn run(flags: &New) -> Result<()> {
     let architecture: Architecture = flags.architecture.parse().map_err(misuse)?;
     let input = image_shape(&flags.input)?;
-    let network = architecture
-        .build(input, flags.classes, flags.width, flags.seed)
-        .map_err(misuse)?;
+    let network =
+        architecture.build(input, flags.classes, flags.width, flags.seed).map_err(misuse)?;
     model::write(&network, &flags.output)?;
     println!("wrote {}: {architecture}, fresh weights", flags.output.display());
     Ok(())

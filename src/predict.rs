@@ -94,7 +94,7 @@ fn read_labels(path: &Path) -> Result<Vec<String>> {
 
 fn table(lines: &[Prediction]) -> Table {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["image", "label", "probability", "entropy", "mutual information"]);
     for line in lines {
         table.add_row([

@@ -20,7 +20,11 @@ pub(crate) fn open_engine(machine: &Machine) -> Result<Box<dyn Engine>> {
         EngineName::Tract => Choice::Tract,
     };
     let threads = machine.threads.map(std::num::NonZeroUsize::get);
-    Ok(engine::open(&engine::Settings { engine: choice, provider: machine.provider.into(), threads })?)
+    Ok(engine::open(&engine::Settings {
+        engine: choice,
+        provider: machine.provider.into(),
+        threads,
+    })?)
 }
 
 /// A model and how it is trained, as the runtime's source of programs.

@@ -1,6 +1,5 @@
 //! `advbnn quickstart`: the whole job on data that ships with the program.
 
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,10 +24,22 @@ use crate::{data, model, train};
 /// The files that the program carries: Fashion-MNIST (Xiao et al. 2017), the first 4,000
 /// training and 1,000 test images, and a small classifier of it.
 const FILES: [(&str, &[u8]); 5] = [
-    ("data/train-images-idx3-ubyte.gz", include_bytes!("../assets/fashion-mnist/train-images-idx3-ubyte.gz")),
-    ("data/train-labels-idx1-ubyte.gz", include_bytes!("../assets/fashion-mnist/train-labels-idx1-ubyte.gz")),
-    ("data/t10k-images-idx3-ubyte.gz", include_bytes!("../assets/fashion-mnist/t10k-images-idx3-ubyte.gz")),
-    ("data/t10k-labels-idx1-ubyte.gz", include_bytes!("../assets/fashion-mnist/t10k-labels-idx1-ubyte.gz")),
+    (
+        "data/train-images-idx3-ubyte.gz",
+        include_bytes!("../assets/fashion-mnist/train-images-idx3-ubyte.gz"),
+    ),
+    (
+        "data/train-labels-idx1-ubyte.gz",
+        include_bytes!("../assets/fashion-mnist/train-labels-idx1-ubyte.gz"),
+    ),
+    (
+        "data/t10k-images-idx3-ubyte.gz",
+        include_bytes!("../assets/fashion-mnist/t10k-images-idx3-ubyte.gz"),
+    ),
+    (
+        "data/t10k-labels-idx1-ubyte.gz",
+        include_bytes!("../assets/fashion-mnist/t10k-labels-idx1-ubyte.gz"),
+    ),
     ("original.onnx", include_bytes!("../assets/fashion-cnn.onnx")),
 ];
 
@@ -81,11 +92,15 @@ pub(crate) fn run(flags: &Quickstart, machine: &Machine) -> Result<()> {
     let seconds = start.elapsed().as_secs_f64();
     let results = Results { engine: engine.name(), seconds, original: &before, adv_bnn: &after };
     let text = serde_json::to_string_pretty(&results)?;
-    runtime::write_whole(&path("results.json"), |file| file.write_all(text.as_bytes()))?;
+    runtime::write_whole(&path("results.json"), |file| {
+        std::io::Write::write_all(file, text.as_bytes())
+    })?;
     println!("{}", evaluate::table(&[("original", &before), ("Adv-BNN", &after)]));
     println!("{seconds:.0} s on {}. In {}:", engine.name(), folder.display());
     println!("  model.onnx    the trained variational model");
-    println!("  deploy.onnx   16 draws a run: probabilities, predictive_entropy, mutual_information");
+    println!(
+        "  deploy.onnx   16 draws a run: probabilities, predictive_entropy, mutual_information"
+    );
     println!("  results.json  the table above");
     println!("  run/          settings, metrics, TensorBoard events, checkpoints");
     Ok(())
@@ -103,7 +118,7 @@ fn unpack(folder: &Path) -> Result<()> {
     }
     std::fs::create_dir_all(folder.join("data")).with_context(|| folder.display().to_string())?;
     for (name, bytes) in FILES {
-        runtime::write_whole(&folder.join(name), |file| file.write_all(bytes))?;
+        runtime::write_whole(&folder.join(name), |file| std::io::Write::write_all(file, bytes))?;
     }
     Ok(())
 }
@@ -118,7 +133,7 @@ fn convert(original: &Model) -> Result<Model> {
         prior: 0.1,
         bias: true,
     };
-    Pipeline::new().then(passes::Upgrade).then(passes::Hoist).then(pass).run(&mut network)?;
+    Pipeline::new().then(passes::Hoist).then(passes::Upgrade).then(pass).run(&mut network)?;
     Ok(network)
 }
 
@@ -148,9 +163,9 @@ fn train_model(
         epochs: 12,
         batch: recipe.batch,
         seed: 0,
-        learning_rate: recipe.learning_rate.into(),
+        learning_rate: recipe.learning_rate,
         schedule: Schedule::Cosine,
-        alpha: recipe.alpha.into(),
+        alpha: recipe.alpha,
         crop_padding: 0,
         flip: false,
         log_every: 50,

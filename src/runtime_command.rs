@@ -26,14 +26,18 @@ impl From<ProviderName> for Provider {
 fn list() -> Result<()> {
     let inventory = install::list()?;
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["engine", "version", "providers", "found in", "path"]);
     table.add_row(["tract", tract_version(), "cpu", "built in", ""]);
     for library in &inventory.libraries {
         let providers: Vec<String> = library.providers.iter().map(Provider::to_string).collect();
         let version = match library.is_usable() {
             true => library.version.clone(),
-            false => format!("{} (too old: 1.{} is needed)", library.version, install::Library::OLDEST_MINOR),
+            false => format!(
+                "{} (too old: 1.{} is needed)",
+                library.version,
+                install::Library::OLDEST_MINOR
+            ),
         };
         table.add_row([
             "ort",
@@ -45,7 +49,10 @@ fn list() -> Result<()> {
     }
     println!("{table}");
     for provider in &inventory.missing {
-        println!("missing: ONNX Runtime with {provider}; `{}` installs it", provider.install_command());
+        println!(
+            "missing: ONNX Runtime with {provider}; `{}` installs it",
+            provider.install_command()
+        );
     }
     Ok(())
 }

@@ -14,8 +14,8 @@ use crate::misuse;
 pub(crate) struct Recipe {
     pub(crate) defense: Defense,
     pub(crate) attack: Option<Pgd>,
-    pub(crate) alpha: f32,
-    pub(crate) learning_rate: f32,
+    pub(crate) alpha: f64,
+    pub(crate) learning_rate: f64,
     pub(crate) batch: usize,
     pub(crate) training: Training,
     /// The preset's epochs per stage, if a preset was asked for.
@@ -36,15 +36,33 @@ pub(crate) struct Shown {
 struct Preset {
     name: &'static str,
     eps: f64,
-    alpha: f32,
+    alpha: f64,
     prior: f32,
     stages: &'static [u64],
 }
 
 const PRESETS: [Preset; 3] = [
-    Preset { name: "paper-cifar10", eps: 8.0 / 256.0, alpha: 1.0, prior: 0.05, stages: &[80, 60, 40, 20] },
-    Preset { name: "paper-stl10", eps: 8.0 / 256.0, alpha: 0.02, prior: 0.08, stages: &[60, 40, 20] },
-    Preset { name: "paper-imagenet143", eps: 0.01, alpha: 0.02, prior: 0.1, stages: &[30, 20, 20, 10] },
+    Preset {
+        name: "paper-cifar10",
+        eps: 8.0 / 256.0,
+        alpha: 1.0,
+        prior: 0.05,
+        stages: &[80, 60, 40, 20],
+    },
+    Preset {
+        name: "paper-stl10",
+        eps: 8.0 / 256.0,
+        alpha: 0.02,
+        prior: 0.08,
+        stages: &[60, 40, 20],
+    },
+    Preset {
+        name: "paper-imagenet143",
+        eps: 0.01,
+        alpha: 0.02,
+        prior: 0.1,
+        stages: &[30, 20, 20, 10],
+    },
 ];
 
 impl Recipe {
@@ -180,9 +198,19 @@ mod tests {
     #[test]
     fn flags_win_over_presets_and_presets_over_defaults() {
         let none = TrainingFlags {
-            defense: None, eps: None, steps: None, step_size: None, random_start: false,
-            alpha: None, prior: None, draws: None, kl_scope: None, optimizer: None, lr: None,
-            batch: None, preset: None,
+            defense: None,
+            eps: None,
+            steps: None,
+            step_size: None,
+            random_start: false,
+            alpha: None,
+            prior: None,
+            draws: None,
+            kl_scope: None,
+            optimizer: None,
+            lr: None,
+            batch: None,
+            preset: None,
         };
         assert_eq!(Recipe::new(&none).unwrap().attack.unwrap().eps, 8.0 / 255.0);
         let stl = TrainingFlags { preset: Some("paper-stl10".into()), ..none.clone() };

@@ -33,8 +33,9 @@ impl Graph {
     /// All that is wrong with the graph, subgraphs included.
     pub fn defects(&self) -> Vec<Defect> {
         let mut found = Vec::new();
+        let listed: HashSet<NodeId> = self.inputs.iter().copied().collect();
         for id in self.ids() {
-            self.check_node(id, &mut found);
+            self.check_node(id, &listed, &mut found);
         }
         self.check_edges(&mut found);
         self.check_ports(&mut found);
@@ -49,14 +50,14 @@ impl Graph {
         format!("graph `{}`", self.name)
     }
 
-    fn check_node(&self, id: NodeId, found: &mut Vec<Defect>) {
+    fn check_node(&self, id: NodeId, listed: &HashSet<NodeId>, found: &mut Vec<Defect>) {
         let node = self.node(id);
         let mut defect = |message| found.push(Defect { location: node.describe(), message });
         match &node.kind {
             Kind::Initializer(tensor) if node.outputs != [Fact::of(tensor)] => {
                 defect("its recorded type and shape are not its tensor's".to_owned());
             }
-            Kind::Input(_) if !self.inputs.contains(&id) => {
+            Kind::Input(_) if !listed.contains(&id) => {
                 defect("is not listed among the graph's inputs".to_owned());
             }
             Kind::Input(_) | Kind::Capture(_) if node.outputs.len() != 1 => {

@@ -303,6 +303,7 @@ impl fmt::Debug for Tensor {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used)]
     use super::*;
 
     #[test]

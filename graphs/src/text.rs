@@ -56,24 +56,23 @@ impl Display for Graph {
 struct Writer<'a, 'f> {
     f: &'a mut Formatter<'f>,
     graph: &'a Graph,
-    /// Operators in order; a graph with a cycle is shown in order of index.
-    order: Vec<NodeId>,
+    /// In order; those of a graph with a cycle in order of index.
+    ops: Vec<NodeId>,
     numbers: HashMap<Value, usize>,
     indent: usize,
 }
 
 impl<'a, 'f> Writer<'a, 'f> {
     fn new(f: &'a mut Formatter<'f>, graph: &'a Graph, indent: usize) -> Self {
-        let order = graph.order().unwrap_or_else(|_| graph.ids().collect());
+        let mut ops = graph.order().unwrap_or_else(|_| graph.ids().collect());
+        ops.retain(|&id| graph.node(id).op().is_some());
         let mut numbers = HashMap::new();
-        for &node in &order {
-            if graph.node(node).op().is_some() {
-                for slot in 0..graph.node(node).outputs.len() {
-                    numbers.insert(Value { node, slot }, numbers.len());
-                }
+        for &node in &ops {
+            for slot in 0..graph.node(node).outputs.len() {
+                numbers.insert(Value { node, slot }, numbers.len());
             }
         }
-        Writer { f, graph, order, numbers, indent }
+        Writer { f, graph, ops, numbers, indent }
     }
 
     fn graph(&mut self) -> fmt::Result {
@@ -85,16 +84,14 @@ impl<'a, 'f> Writer<'a, 'f> {
             self.f.write_str(role(self.graph.node(id)))?;
         }
         self.f.write_str(")\n")?;
-        for id in std::mem::take(&mut self.order) {
-            let node = self.graph.node(id);
-            match &node.kind {
-                Kind::Input(_) | Kind::Capture(_) => {}
-                Kind::Initializer(tensor) => {
-                    let (indent, name) = (self.indent, Name(&node.name));
-                    writeln!(self.f, "{:indent$}  {name}: {}", "", Text(tensor))?;
-                }
-                Kind::Op(op) => self.op(id, node, op)?,
+        for node in self.graph.ids().map(|id| self.graph.node(id)) {
+            if let Some(tensor) = node.tensor() {
+                let (indent, name) = (self.indent, Name(&node.name));
+                writeln!(self.f, "{:indent$}  {name}: {}", "", Text(tensor))?;
             }
+        }
+        for id in std::mem::take(&mut self.ops) {
+            self.op(id)?;
         }
         write!(self.f, "{:1$}  return", "", self.indent)?;
         for (i, port) in self.graph.outputs.iter().enumerate() {
@@ -105,7 +102,9 @@ impl<'a, 'f> Writer<'a, 'f> {
         self.f.write_str("\n")
     }
 
-    fn op(&mut self, id: NodeId, node: &Node, op: &Op) -> fmt::Result {
+    fn op(&mut self, id: NodeId) -> fmt::Result {
+        let node = self.graph.node(id);
+        let Some(op) = node.op() else { return Ok(()) };
         write!(self.f, "{:1$}  ", "", self.indent)?;
         for (slot, fact) in node.outputs.iter().enumerate() {
             self.f.write_str(if slot > 0 { ", " } else { "" })?;

@@ -54,7 +54,7 @@ struct Prepared {
 
 fn prepare(model: &Model, batch: usize) -> Result<Prepared> {
     let mut model = model.clone();
-    Pipeline::new().then(Upgrade).then(Hoist).then(FixBatch(batch)).run(&mut model)?;
+    Pipeline::new().then(Hoist).then(Upgrade).then(FixBatch(batch)).run(&mut model)?;
     let mut graph = std::mem::take(&mut model.graph);
     let posteriors = variational::posteriors(&graph)?;
     let last_layer = variational::last_layer(&graph)?;
@@ -293,7 +293,10 @@ pub fn noted_prior(model: &Model) -> Result<f32> {
     const PUBLISHED: f32 = 0.05;
     let Some(text) = model.metadata.get(variational::PRIOR) else { return Ok(PUBLISHED) };
     text.parse().ok().filter(|std: &f32| *std > 0.0).ok_or_else(|| {
-        Error::Model(format!("metadata `{}` is `{text}`, not a positive number", variational::PRIOR))
+        Error::Model(format!(
+            "metadata `{}` is `{text}`, not a positive number",
+            variational::PRIOR
+        ))
     })
 }
 
@@ -304,7 +307,7 @@ pub fn noted_prior(model: &Model) -> Result<f32> {
 /// When a state input of a program has no known shape.
 pub fn initial_state(model: &Model, programs: &[&Program]) -> Result<BTreeMap<String, Tensor>> {
     let mut model = model.clone();
-    Pipeline::new().then(Upgrade).then(Hoist).run(&mut model)?;
+    Pipeline::new().then(Hoist).then(Upgrade).run(&mut model)?;
     let mut state = BTreeMap::new();
     for program in programs {
         let graph = &program.model.graph;
@@ -339,7 +342,8 @@ pub fn store_state(model: &mut Model, state: &BTreeMap<String, Tensor>) -> Resul
         let node = model.graph.node_mut(value.node);
         if let Kind::Initializer(old) = &mut node.kind {
             if old.shape() != tensor.shape() {
-                let reason = format!("trained shape {:?}, stored {:?}", tensor.shape(), old.shape());
+                let reason =
+                    format!("trained shape {:?}, stored {:?}", tensor.shape(), old.shape());
                 return Err(Error::Node { node: format!("initializer `{name}`"), reason });
             }
             *old = tensor.clone();

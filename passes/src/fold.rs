@@ -29,10 +29,11 @@ impl Pass for Fold {
             match constants {
                 Some(tensors) => replace(graph, id, tensors),
                 None => {
-                    let mut facts = (def.infer)(&call)?;
+                    let mut facts = ops::infer(&call)?;
                     let node = graph.node_mut(id);
                     if facts.len() < node.outputs.len() {
-                        let reason = format!("has {} outputs, not {}", facts.len(), node.outputs.len());
+                        let reason =
+                            format!("has {} outputs, not {}", facts.len(), node.outputs.len());
                         return Err(Error::Node { node: node.describe(), reason });
                     }
                     facts.truncate(node.outputs.len());

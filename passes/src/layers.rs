@@ -39,7 +39,9 @@ impl FromStr for Layer {
 
     fn from_str(text: &str) -> Result<Layer> {
         let found = Layer::ALL.into_iter().find(|layer| layer.to_string() == text);
-        found.ok_or_else(|| Error::Model(format!("no layer kind `{text}`; use conv, linear, batchnorm")))
+        found.ok_or_else(|| {
+            Error::Model(format!("no layer kind `{text}`; use conv, linear, batchnorm"))
+        })
     }
 }
 
@@ -90,7 +92,9 @@ fn parameters(graph: &Graph, id: NodeId, op: &Op) -> Vec<(usize, Layer, bool)> {
     }
     match op.op_type.as_str() {
         "Conv" | "ConvTranspose" => vec![(1, Layer::Conv, false), (2, Layer::Conv, true)],
-        "Gemm" => vec![(0, Layer::Linear, false), (1, Layer::Linear, false), (2, Layer::Linear, true)],
+        "Gemm" => {
+            vec![(0, Layer::Linear, false), (1, Layer::Linear, false), (2, Layer::Linear, true)]
+        }
         "MatMul" => vec![(0, Layer::Linear, false), (1, Layer::Linear, false)],
         "BatchNormalization" => vec![(1, Layer::BatchNorm, false), (2, Layer::BatchNorm, true)],
         "Add" => {
@@ -113,7 +117,13 @@ fn fan_in(graph: &Graph, id: NodeId, op: &Op) -> usize {
     match (op.op_type.as_str(), shape) {
         ("Conv", [_, rest @ ..]) => rest.iter().product(),
         ("ConvTranspose", [_, rest @ ..]) => rest.iter().product(),
-        ("Gemm", &[rows, columns]) => if op.int("transB", 0) == 1 { columns } else { rows },
+        ("Gemm", &[rows, columns]) => {
+            if op.int("transB", 0) == 1 {
+                columns
+            } else {
+                rows
+            }
+        }
         ("MatMul", &[.., rows, _]) => rows,
         _ => 1,
     }

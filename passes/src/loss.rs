@@ -20,7 +20,7 @@ pub(crate) fn logits_of(graph: &Graph) -> Result<Value> {
 ///
 /// # Errors
 /// When the output is not of that shape (trailing axes of size 1 apart).
-pub fn logits(tape: &mut Tape) -> Result<Value> {
+pub(crate) fn logits(tape: &mut Tape) -> Result<Value> {
     let value = logits_of(tape.graph)?;
     let shape = tape.shape(value)?;
     match *shape.as_slice() {
@@ -56,7 +56,7 @@ fn before_softmax(graph: &Graph, value: Value) -> Value {
 ///
 /// # Errors
 /// When the logits are not of shape `[N, classes]`.
-pub fn cross_entropy(tape: &mut Tape, logits: Value, labels: Value) -> Result<Value> {
+pub(crate) fn cross_entropy(tape: &mut Tape, logits: Value, labels: Value) -> Result<Value> {
     let shape = tape.shape(logits)?;
     let classes = shape.get(1).copied().unwrap_or(0);
     let log = tape.op(Op::new("LogSoftmax").with("axis", -1), &[logits])?;
@@ -81,7 +81,7 @@ fn one_hot(tape: &mut Tape, labels: Value, classes: usize, like: Value) -> Resul
 ///
 /// # Errors
 /// When the logits are not of shape `[N, classes]`.
-pub fn correct(tape: &mut Tape, logits: Value, labels: Value) -> Result<Value> {
+pub(crate) fn correct(tape: &mut Tape, logits: Value, labels: Value) -> Result<Value> {
     let best = tape.op(Op::new("ArgMax").with("axis", 1).with("keepdims", 0), &[logits])?;
     let equal = tape.apply("Equal", &[best, labels])?;
     let hits = tape.cast(equal, DType::F32)?;
@@ -94,7 +94,7 @@ pub fn correct(tape: &mut Tape, logits: Value, labels: Value) -> Result<Value> {
 ///
 /// # Errors
 /// When there is no posterior.
-pub fn kl(tape: &mut Tape, posteriors: &[Posterior], prior: f32) -> Result<Value> {
+pub(crate) fn kl(tape: &mut Tape, posteriors: &[Posterior], prior: f32) -> Result<Value> {
     let prior = f64::from(prior);
     let mut total: Option<Value> = None;
     for posterior in posteriors {
@@ -118,5 +118,9 @@ pub fn kl(tape: &mut Tape, posteriors: &[Posterior], prior: f32) -> Result<Value
             Some(total) => tape.apply("Add", &[total, part])?,
         });
     }
-    total.ok_or_else(|| Error::Model("there is no variational node, so no KL; run `advbnn convert` first".to_owned()))
+    total.ok_or_else(|| {
+        Error::Model(
+            "there is no variational node, so no KL; run `advbnn convert` first".to_owned(),
+        )
+    })
 }

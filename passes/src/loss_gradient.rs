@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use graphs::{DType, Dim, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, names};
 
 use crate::pass::{Pass, Pipeline};
-use crate::{Error, FixBatch, Fold, Hoist, Lower, Result, Tape, Upgrade, gradients, loss, variational};
+use crate::{
+    Error, FixBatch, Fold, Hoist, Lower, Result, Tape, Upgrade, gradients, loss, variational,
+};
 
 /// From the model's inputs and `labels` int64 `[N]` to `loss` `[]` (mean softmax
 /// cross-entropy), `NAME.grad` for every name of `wrt` (inputs or initializers; none
@@ -20,7 +22,7 @@ use crate::{Error, FixBatch, Fold, Hoist, Lower, Result, Tape, Upgrade, gradient
 pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Result<Model> {
     let mut model = model.clone();
     let batch = batch.or_else(|| fixed_batch(&model.graph)).unwrap_or(1);
-    Pipeline::new().then(Upgrade).then(Hoist).then(FixBatch(batch)).run(&mut model)?;
+    Pipeline::new().then(Hoist).then(Upgrade).then(FixBatch(batch)).run(&mut model)?;
     variational::expand(&mut model.graph, |graph, posterior| {
         let fact = graph.fact(posterior.mean).clone();
         Ok(Some(graph.input(&format!("{}.noise", posterior.name), Role::Noise, fact)))
@@ -68,7 +70,9 @@ fn targets(graph: &Graph, wrt: &[String]) -> Result<Vec<Value>> {
     }
     let find = |name: &String| match graph.source(name) {
         Some(value) if graph.fact(value).dtype.is_some_and(DType::is_float) => Ok(value),
-        Some(_) => Err(Error::Model(format!("`{name}` is not of a float type, so it has no gradient"))),
+        Some(_) => {
+            Err(Error::Model(format!("`{name}` is not of a float type, so it has no gradient")))
+        }
         None => Err(Error::Model(format!(
             "`{name}` is no input or initializer of the model; `advbnn inspect` lists them"
         ))),

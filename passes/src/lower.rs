@@ -71,14 +71,5 @@ fn normalization(tape: &mut Tape, id: NodeId, op: &Op) -> Result<Value> {
     let factor = tape.apply("Div", &[scale, deviation])?;
     let centre = tape.apply("Mul", &[mean, factor])?;
     let offset = tape.apply("Sub", &[shift, centre])?;
-    let channels = tape.shape(factor)?;
-    let rank = tape.shape(x)?.len();
-    let mut shape = vec![1; rank];
-    if let (Some(size), Some(&count)) = (shape.get_mut(1), channels.first()) {
-        *size = count;
-    }
-    let factor = tape.reshape(factor, &shape)?;
-    let offset = tape.reshape(offset, &shape)?;
-    let scaled = tape.apply("Mul", &[x, factor])?;
-    tape.apply("Add", &[scaled, offset])
+    tape.scale_channels(x, factor, Some(offset))
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use graphs::{Dim, Fact, Graph, Kind, Model, Op, Role, Tensor, Value};
+use graphs::{DType, Dim, Fact, Graph, Kind, Model, Op, Role, Tensor, Value};
 
 use crate::naming::Names;
 use crate::pass::Pass;
@@ -29,7 +29,13 @@ impl FromStr for Normalize {
             let reason = "has no `/`; write MEAN/STD, such as .49,.48,.45/.25,.24,.26";
             return Err(Error::Model(format!("normalization `{text}` {reason}")));
         };
-        let normalize = Normalize { mean: numbers(mean)?, std: numbers(std)? };
+        let mut normalize = Normalize { mean: numbers(mean)?, std: numbers(std)? };
+        let channels = normalize.mean.len().max(normalize.std.len());
+        for values in [&mut normalize.mean, &mut normalize.std] {
+            if let [all] = **values {
+                *values = vec![all; channels];
+            }
+        }
         normalize.validate()?;
         Ok(normalize)
     }
@@ -54,7 +60,9 @@ impl Normalize {
     fn validate(&self) -> Result<()> {
         let (mean, std) = (self.mean.len(), self.std.len());
         let reason = if mean != std || mean == 0 {
-            format!("{mean} means and {std} standard deviations; give one of each per channel")
+            format!(
+                "{mean} means and {std} standard deviations; give one of each per channel, or one for all"
+            )
         } else if let Some(std) = self.std.iter().find(|std| **std <= 0.0 || !std.is_finite()) {
             format!("a standard deviation of {std}; it must be positive")
         } else {
@@ -68,18 +76,22 @@ impl Normalize {
         let channels = self.mean.len();
         let shape = graph.fact(images).shape.as_deref().unwrap_or_default();
         let fits = |axis: usize| shape.get(axis) == Some(&Dim::Known(channels));
-        match () {
-            () if channels == 1 => Ok(vec![]),
-            () if fits(1) => Ok(vec![1, channels, 1, 1]),
-            () if fits(3) => Ok(vec![channels]),
-            () => Err(Error::Node {
-                node: graph.node(images.node).describe(),
-                reason: format!(
-                    "its shape {} has {channels} channels on neither axis 1 nor axis 3",
-                    graph.fact(images)
-                ),
-            }),
+        if channels == 1 {
+            return Ok(vec![]);
         }
+        if fits(1) {
+            return Ok(vec![1, channels, 1, 1]);
+        }
+        if fits(3) {
+            return Ok(vec![channels]);
+        }
+        Err(Error::Node {
+            node: graph.node(images.node).describe(),
+            reason: format!(
+                "its shape {} has {channels} channels on neither axis 1 nor axis 3",
+                graph.fact(images)
+            ),
+        })
     }
 }
 
@@ -116,7 +128,7 @@ fn images(graph: &Graph) -> Result<Value> {
     let inputs: Vec<Value> = graph.inputs.iter().copied().filter(data).map(Value::from).collect();
     let images: Vec<Value> = inputs.into_iter().filter(|&v| four(graph.fact(v))).collect();
     match images[..] {
-        [images] if graph.fact(images).dtype != Some(graphs::DType::F32) => Err(Error::Node {
+        [images] if graph.fact(images).dtype != Some(DType::F32) => Err(Error::Node {
             node: graph.node(images.node).describe(),
             reason: format!("holds {}; only float32 images are normalized", graph.fact(images)),
         }),
@@ -134,8 +146,6 @@ fn images(graph: &Graph) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used)]
-    use graphs::DType;
-
     use super::*;
 
     fn model(shape: &[usize]) -> Model {

@@ -1,17 +1,17 @@
-//! BatchNormalization with the statistics of the batch, as training wants it, made of
-//! plain operators: engines disagree on `training_mode`, or refuse it.
+//! BatchNormalization with the statistics of the batch, as training wants it, computed
+//! by plain operators: engines disagree on `training_mode`, or refuse it.
 
-use graphs::{Graph, NodeId, Value};
+use graphs::{Graph, NodeId, Op, Value};
 
 use crate::{Result, Tape};
 
 /// A running statistic and its value after this batch.
 #[derive(Clone, Copy, Debug)]
-pub struct Running {
+pub(crate) struct Running {
     /// The statistic that the node read.
-    pub old: Value,
+    pub(crate) old: Value,
     /// `(1 - momentum) * old + momentum * batch`, with the unbiased batch variance.
-    pub new: Value,
+    pub(crate) new: Value,
 }
 
 /// Makes every BatchNormalization of the graph use the mean and variance of its batch.
@@ -21,7 +21,7 @@ pub struct Running {
 ///
 /// # Errors
 /// When a node's shapes are not known.
-pub fn use_batch_statistics(graph: &mut Graph, momentum: f32) -> Result<Vec<Running>> {
+pub(crate) fn use_batch_statistics(graph: &mut Graph, momentum: f32) -> Result<Vec<Running>> {
     let mut running = Vec::new();
     for id in graph.op_order()? {
         if graph.node(id).op().is_some_and(|op| op.is("BatchNormalization")) {
@@ -42,44 +42,32 @@ fn replace(graph: &mut Graph, id: NodeId, momentum: f32) -> Result<Vec<Running>>
     let shape = tape.shape(x)?;
     let channels = shape.get(1).copied().unwrap_or(1);
     let axes: Vec<usize> = (0..shape.len()).filter(|&axis| axis != 1).collect();
-    let mut per_channel = vec![1; shape.len()];
-    if let Some(size) = per_channel.get_mut(1) {
-        *size = channels;
-    }
     let count = shape.iter().product::<usize>() / channels.max(1);
 
     let mean = mean(tape, x, &axes)?;
     let centred = tape.apply("Sub", &[x, mean])?;
     let squares = tape.apply("Mul", &[centred, centred])?;
     let variance = self::mean(tape, squares, &axes)?;
-    let epsilon = tape.number(f64::from(epsilon), x)?;
-    let sum = tape.apply("Add", &[variance, epsilon])?;
-    let deviation = tape.apply("Sqrt", &[sum])?;
-    let scale = tape.reshape(scale, &per_channel)?;
-    let shift = tape.reshape(shift, &per_channel)?;
-    let factor = tape.apply("Div", &[scale, deviation])?;
-    let scaled = tape.apply("Mul", &[centred, factor])?;
-    let y = tape.apply("Add", &[scaled, shift])?;
+    let [mean, variance] = [tape.reshape(mean, &[channels])?, tape.reshape(variance, &[channels])?];
+    let normalize = Op::new("BatchNormalization").with("epsilon", epsilon);
+    let y = tape.op(normalize, &[x, scale, shift, mean, variance])?;
 
     // PyTorch keeps the unbiased variance; a batch of one value has none.
     let unbias = count as f64 / (count.max(2) - 1) as f64;
     let unbias = tape.number(unbias, x)?;
     let unbiased = tape.apply("Mul", &[variance, unbias])?;
-    let running = vec![
-        blend(tape, old_mean, mean, momentum, channels)?,
-        blend(tape, old_var, unbiased, momentum, channels)?,
-    ];
+    let running =
+        vec![blend(tape, old_mean, mean, momentum)?, blend(tape, old_var, unbiased, momentum)?];
     tape.graph.redirect(uses, y);
     Ok(running)
 }
 
 fn mean(tape: &mut Tape, x: Value, axes: &[usize]) -> Result<Value> {
     let axes = tape.ints(&crate::signed(axes));
-    tape.op(graphs::Op::new("ReduceMean").with("keepdims", 1), &[x, axes])
+    tape.op(Op::new("ReduceMean").with("keepdims", 1), &[x, axes])
 }
 
-fn blend(tape: &mut Tape, old: Value, batch: Value, momentum: f32, channels: usize) -> Result<Running> {
-    let batch = tape.reshape(batch, &[channels])?;
+fn blend(tape: &mut Tape, old: Value, batch: Value, momentum: f32) -> Result<Running> {
     let keep = tape.number(1.0 - f64::from(momentum), old)?;
     let take = tape.number(f64::from(momentum), old)?;
     let kept = tape.apply("Mul", &[old, keep])?;

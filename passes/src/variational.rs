@@ -215,7 +215,7 @@ pub fn posteriors(graph: &Graph) -> Result<Vec<Posterior>> {
 ///
 /// # Errors
 /// When the graph has a cycle.
-pub fn last_layer(graph: &Graph) -> Result<Vec<Posterior>> {
+pub(crate) fn last_layer(graph: &Graph) -> Result<Vec<Posterior>> {
     let mut found = Vec::new();
     for id in graph.op_order()?.into_iter().rev().filter(|&id| is_variational(graph, id)) {
         found.extend(of_node(graph, id));
@@ -241,7 +241,7 @@ fn of_node(graph: &Graph, id: NodeId) -> Vec<Posterior> {
 ///
 /// # Errors
 /// When the graph has a cycle, or a node of the domain is malformed.
-pub fn expand(
+pub(crate) fn expand(
     graph: &mut Graph,
     mut noise: impl FnMut(&mut Graph, &Posterior) -> Result<Option<Value>>,
 ) -> Result<()> {
@@ -318,8 +318,14 @@ pub fn refresh_functions(model: &mut Model) -> Result<()> {
         let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
         names.sort_unstable();
         let opsets = [(String::new(), opset)].into();
-        let function =
-            graphs::encode::encode_function(&body, DOMAIN, &op.op_type, &op.overload, &names, &opsets)?;
+        let function = graphs::encode::encode_function(
+            &body,
+            DOMAIN,
+            &op.op_type,
+            &op.overload,
+            &names,
+            &opsets,
+        )?;
         model.functions.push(function);
     }
     if model.functions.iter().any(|function| function.domain() == DOMAIN) {

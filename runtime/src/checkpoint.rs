@@ -69,7 +69,7 @@ fn header<R: Serialize>(tensors: &[(&String, &Tensor)], header: &R) -> Result<Ve
     Ok(text)
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 ///
 /// # Errors
 /// When the file is missing, damaged, of a newer version, or no checkpoint.

@@ -66,17 +66,23 @@ impl Error {
         Error::File { path: path.to_owned(), reason: reason.to_string() }
     }
 
-    /// An engine's own message, which may have many lines or quote a whole model.
+    /// An engine's own message.
     pub(crate) fn engine(engine: &'static str, message: impl ToString) -> Error {
-        const LONGEST: usize = 600;
-        let message = message.to_string();
-        let mut reason = message.split_whitespace().collect::<Vec<_>>().join(" ");
-        if let Some((end, _)) = reason.char_indices().nth(LONGEST) {
-            reason.truncate(end);
-            reason.push_str(" ...");
-        }
-        Error::Engine { engine, reason }
+        Error::Engine { engine, reason: one_line(message) }
     }
+}
+
+/// A foreign message in one line of bearable length: engines write many, and may quote a
+/// whole model.
+pub(crate) fn one_line(message: impl ToString) -> String {
+    const LONGEST: usize = 600;
+    let message = message.to_string();
+    let mut line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(end);
+        line.push_str(" ...");
+    }
+    line
 }
 
 /// The result type of this crate.

@@ -183,6 +183,13 @@ impl Evaluation<'_> {
         let samples = self.settings.samples;
         let mean = mean(&mut self.sessions, self.state, target.len(), samples, draws)?;
         let labels = target.labels.values::<i64>()?;
-        Ok(mean.classes().zip(labels.iter()).filter(|(class, label)| *class as i64 == **label).count())
+        Ok(mean
+            .classes()
+            .zip(labels.iter())
+            .filter(|(class, label)| *class as i64 == **label)
+            .count())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,6 @@ use std::error::Error;
 use graphs::{DType, Fact, Graph, Model, Op, Program, Role, Tensor, Value, names};
 
 use crate::data::Dataset;
-use crate::engine::{Choice, Engine, Settings, open};
-use crate::install::{self, Provider};
 use crate::sessions::Purpose;
 
 /// `[C, H, W]` of its images.
@@ -23,13 +21,6 @@ pub(crate) struct Linear {
     pub(crate) std: Option<f32>,
 }
 
-/// tract, and ONNX Runtime where its library is installed.
-pub(crate) fn engines() -> Vec<Box<dyn Engine>> {
-    let installed = install::find(Provider::Cpu).is_ok().then_some(Choice::OnnxRuntime);
-    let open = |engine| open(&Settings { engine, threads: Some(2), ..Settings::default() });
-    [Choice::Tract].into_iter().chain(installed).map(|engine| open(engine).unwrap()).collect()
-}
-
 /// Weights that differ between pixels and classes.
 pub(crate) fn weight(classes: usize) -> BTreeMap<String, Tensor> {
     let values = (0..PIXELS * classes).map(|i| ((i * 7 + 3) % 11) as f32 / 5.0 - 1.0).collect();
@@ -39,7 +30,8 @@ pub(crate) fn weight(classes: usize) -> BTreeMap<String, Tensor> {
 /// `n` images whose label is told by their brightest pixel.
 pub(crate) fn dataset(n: usize, classes: usize) -> Dataset {
     let labels: Vec<i64> = (0..n).map(|i| (i * 5 % classes) as i64).collect();
-    let pixel = |i: usize, p: usize| (i * 31 + p * 67) as u8 % 100 + 130 * u8::from(labels[i] == p as i64);
+    let pixel =
+        |i: usize, p: usize| (i * 31 + p * 67) as u8 % 100 + 130 * u8::from(labels[i] == p as i64);
     let pixels = (0..n).flat_map(|i| (0..PIXELS).map(move |p| (i, p))).map(|(i, p)| pixel(i, p));
     Dataset::new(SHAPE, pixels.collect(), labels.clone(), Vec::new()).unwrap()
 }

@@ -177,7 +177,7 @@ fn radius(word: u32) -> f32 {
     p = p * f - 1.666_805_7e-1;
     p = p * f + 2.000_071_5e-1;
     p = p * f - 2.499_999_4e-1;
-    p = p * f + 3.333_333_1e-1;
+    p = p * f + 3.333_333e-1;
     let log = exponent as f32 * std::f32::consts::LN_2 + (f + (f2 * f * p - 0.5 * f2));
     (-2.0 * log).sqrt()
 }

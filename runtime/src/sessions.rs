@@ -103,8 +103,9 @@ impl<'a> Sessions<'a> {
         draws: &mut Draws,
     ) -> Result<Outputs> {
         let mut buffers = std::mem::take(&mut self.buffers);
-        let outputs =
-            self.get(purpose, batch).and_then(|loaded| loaded.run(state, scalars, draws, &mut buffers));
+        let outputs = self
+            .get(purpose, batch)
+            .and_then(|loaded| loaded.run(state, scalars, draws, &mut buffers));
         self.buffers = buffers;
         outputs
     }

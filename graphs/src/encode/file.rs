@@ -29,7 +29,9 @@ impl Model {
     /// As [`Model::encode`], and when the file cannot be written; then what was at
     /// `path` before is still there, and nothing else.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        write(&mut self.encode()?, path, LIMIT).map_err(|e| e.at(path.display().to_string()))
+        // A link stays a link: what is replaced is the file that it leads to.
+        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        write(&mut self.encode()?, &target, LIMIT).map_err(|e| e.at(path.display().to_string()))
     }
 }
 

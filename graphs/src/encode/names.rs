@@ -1,4 +1,6 @@
-//! The names of values: unique in a graph and all graphs around it.
+//! The names of values: unique in a graph. A name in a body may hide one of the graphs
+//! around it, if the file had it so and the body does not read the other; new names
+//! never do.
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,16 +26,21 @@ impl<'a> Names<'a> {
         let mut names =
             Names { values: HashMap::new(), used: HashSet::new(), next: HashMap::new(), outer };
         for id in graph.ids() {
-            let node = graph.node(id);
-            let name = match &node.kind {
-                Kind::Capture(i) => captured.get(*i).cloned().ok_or_else(|| {
-                    let (reader, value) = (node.describe(), format!("captured value {i}"));
+            if let Kind::Capture(i) = graph.node(id).kind {
+                let name = captured.get(i).filter(|name| !name.is_empty()).ok_or_else(|| {
+                    let (reader, value) = (graph.name.clone(), format!("captured value {i}"));
                     Error::UndefinedValue { reader, value }
-                })?,
-                Kind::Op(_) => continue,
-                _ => names.claim(&node.name),
-            };
-            names.values.insert(id.into(), name);
+                })?;
+                names.used.insert(name.clone());
+                names.values.insert(id.into(), name.clone());
+            }
+        }
+        for id in graph.ids() {
+            let node = graph.node(id);
+            if let Kind::Input(_) | Kind::Initializer(_) = node.kind {
+                let name = names.keep(&node.name).unwrap_or_else(|| names.claim(&node.name));
+                names.values.insert(id.into(), name);
+            }
         }
         let mut ports = Vec::with_capacity(graph.outputs.len());
         for port in &graph.outputs {
@@ -53,11 +60,14 @@ impl<'a> Names<'a> {
         if matches!(node.kind, Kind::Input(_) | Kind::Initializer(_)) && node.name == port.name {
             return Ok(self.of(port.value).to_owned());
         }
-        if self.outer.is_none() && self.used.contains(&port.name) {
-            let what = "values: an output and an input, initializer or other output";
-            return Err(Error::DuplicateName { name: port.name.clone(), what });
-        }
-        let name = self.claim(&port.name);
+        let name = match self.keep(&port.name) {
+            Some(name) => name,
+            None if self.outer.is_some() => self.claim(&port.name),
+            None => {
+                let what = "values: an output and an input, initializer or other output";
+                return Err(Error::DuplicateName { name: port.name.clone(), what });
+            }
+        };
         if node.op().is_some() {
             self.values.entry(port.value).or_insert_with(|| name.clone());
         }
@@ -74,13 +84,13 @@ impl<'a> Names<'a> {
             if self.values.contains_key(&value) {
                 continue;
             }
-            match node.extras.names.get(value.slot) {
-                Some(name) if name.is_empty() && !read.contains(&value) => {}
-                Some(name) if !name.is_empty() && !self.taken(name) => {
-                    self.used.insert(name.clone());
-                    self.values.insert(value, name.clone());
-                }
-                _ => unnamed.push((value, node)),
+            let name = node.extras.names.get(value.slot);
+            if name.is_some_and(String::is_empty) && !read.contains(&value) {
+                continue;
+            }
+            match name.filter(|name| !name.is_empty()).and_then(|name| self.keep(name)) {
+                Some(name) => _ = self.values.insert(value, name),
+                None => unnamed.push((value, node)),
             }
         }
         for (value, node) in unnamed {
@@ -98,6 +108,11 @@ impl<'a> Names<'a> {
 
     fn taken(&self, name: &str) -> bool {
         self.used.contains(name) || self.outer.is_some_and(|outer| outer.taken(name))
+    }
+
+    /// Takes the name, if no other value of this graph has it.
+    fn keep(&mut self, name: &str) -> Option<String> {
+        self.used.insert(name.to_owned()).then(|| name.to_owned())
     }
 
     /// Takes the name, or the first free one that begins with it.

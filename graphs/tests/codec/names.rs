@@ -69,17 +69,23 @@ fn an_output_must_not_take_the_name_of_another_input() {
 }
 
 #[test]
-fn names_in_bodies_do_not_hide_outer_ones() {
-    let inner = graph(&[], vec![node("Neg", &["x"], &["h"])], &["h"]);
+fn names_in_bodies_do_not_hide_what_the_body_reads() {
+    let inner = graph(&[], vec![node("Neg", &["x"], &["h"]), node("Neg", &["h"], &["c"])], &["c"]);
     let call = with(node("If", &["c"], &["y"]), body("then_branch", inner));
     let mut model = read(graph(&["x", "c"], vec![call], &["y"]));
     let x = model.graph.source("x").unwrap();
+    let uses = model.graph.uses(x);
     let h = relu(&mut model.graph, "h", x);
-    model.graph.output("h", h);
+    model.graph.redirect(uses, h);
     let proto = model.encode().unwrap().graph.unwrap();
     let body = proto.node.iter().flat_map(|n| &n.attribute).find_map(|a| a.g.as_ref()).unwrap();
-    assert_eq!((body.node[0].output[0].as_str(), body.output[0].name()), ("h_1", "h_1"));
-    assert_eq!(proto.output[1].name(), "h");
+    let names: Vec<&str> = body
+        .node
+        .iter()
+        .flat_map(|n| n.input.iter().chain(&n.output))
+        .map(String::as_str)
+        .collect();
+    assert_eq!(names, ["h", "Neg_h", "Neg_h", "c"]);
 }
 
 #[test]

@@ -129,6 +129,13 @@ fn files_are_replaced_whole() {
         assert_eq!(Model::read(&path).unwrap().to_string(), model.to_string());
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    #[cfg(unix)]
+    {
+        let link = folder.path().join("link.onnx");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        model.write(&link).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    }
     assert!(model.write(folder.path()).unwrap_err().to_string().contains("not a regular file"));
     assert!(model.write(&path.join("below")).is_err());
 }

@@ -34,7 +34,8 @@ pub(super) fn ensemble(
     let outer_input = graph.node(input.node).clone();
     let fact = graph.outputs.first().map(|port| graph.fact(port.value).clone()).unwrap_or_default();
     let Some(Dim::Known(classes)) = fact.shape.as_ref().and_then(|s| s.get(1)).cloned() else {
-        let reason = "the number of classes is not known: the model's output lacks a shape [N, classes]";
+        let reason =
+            "the number of classes is not known: the model's output lacks a shape [N, classes]";
         return Err(Error::Model(reason.to_owned()));
     };
     let mut body = std::mem::take(graph);
@@ -99,16 +100,18 @@ fn body_of_one_draw(
     let node = body.node_mut(input.node);
     node.kind = Kind::Capture(0);
     node.name = String::new();
-    let number = body.input("draw", Role::Scalar, Fact::new(DType::I64, &[]));
-    stochastic(body, noise, posteriors, Draw::Number(number))?;
+    let draw = match noise {
+        Noise::Input => Draw::Once,
+        Noise::Seed | Noise::Random => {
+            Draw::Number(body.input("draw", Role::Scalar, Fact::new(DType::I64, &[])))
+        }
+    };
+    stochastic(body, noise, posteriors, draw)?;
     if let Some(seed) = body.source(SEED).filter(|_| noise == Noise::Seed) {
         body.inputs.retain(|&id| id != seed.node);
         let node = body.node_mut(seed.node);
         node.kind = Kind::Capture(1);
         node.name = String::new();
-    }
-    if noise == Noise::Input {
-        body.inputs.retain(|&id| id != number.node);
     }
     let scanned = body.inputs.iter().filter(|&&id| matches!(body.node(id).kind, Kind::Input(_)));
     Ok(scanned

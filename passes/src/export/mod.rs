@@ -11,8 +11,8 @@ use crate::pass::Pipeline;
 use crate::variational::{self, Posterior};
 use crate::{Error, FreeBatch, Result, Upgrade, loss};
 
-pub use normals::Noise;
 use normals::Builder;
+pub use normals::Noise;
 
 /// What the exported graph computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,20 +108,24 @@ fn describe(model: &mut Model, mode: &Mode) {
     note("mode", kind);
     note("samples", &samples.to_string());
     if let Some(noise) = noise {
-        note("noise", match noise {
-            Noise::Random => "random",
-            Noise::Seed => "seed",
-            Noise::Input => "input",
-        });
+        note(
+            "noise",
+            match noise {
+                Noise::Random => "random",
+                Noise::Seed => "seed",
+                Noise::Input => "input",
+            },
+        );
     }
 }
 
 /// Makes `probabilities` the only output: Softmax over the classes of the logits.
 fn probabilities(graph: &mut Graph) -> Result<()> {
     let logits = loss::logits_of(graph)?;
-    let classes = graph.outputs.first().and_then(|port| {
-        graph.fact(port.value).shape.as_ref()?.get(1).cloned()
-    });
+    let classes = graph
+        .outputs
+        .first()
+        .and_then(|port| graph.fact(port.value).shape.as_ref()?.get(1).cloned());
     let builder = &mut Builder { graph, scope: "export" };
     let flat = builder.op(Op::new("Flatten").with("axis", 1), &[logits]);
     let softmax = builder.op(Op::new("Softmax").with("axis", -1), &[flat]);
@@ -183,7 +187,6 @@ fn stochastic(graph: &mut Graph, noise: Noise, posteriors: &[Posterior], draw: D
             posteriors.iter().zip(&shapes).map(input).collect()
         }
     };
-    let by_mean: HashMap<Value, Value> =
-        posteriors.iter().map(|p| p.mean).zip(parts).collect();
+    let by_mean: HashMap<Value, Value> = posteriors.iter().map(|p| p.mean).zip(parts).collect();
     variational::expand(graph, |_, posterior| Ok(by_mean.get(&posterior.mean).copied()))
 }

@@ -1,6 +1,6 @@
 //! Conv and ConvTranspose with one to three spatial axes.
 
-use graphs::{Fact, Value};
+use graphs::{Fact, Value, element_count};
 
 use super::convolution::Convolution;
 use super::window::{self, sizes};
@@ -53,8 +53,12 @@ pub(super) const TABLE: &[Def] = &[
                 conv().with("pads", vec![3i64, 3]).x(&[2, 2, 5]).x(&[3, 2, 2]).x(&[3]),
                 conv().with("pads", vec![4i64, 4]).x(&[1, 2, 9]).x(&[2, 2, 9]),
                 conv().with("strides", vec![3i64]).with("group", 2i64).x(&[2, 2, 9]).x(&[4, 1, 3]),
-                conv().with("pads", vec![0i64, 1, 1, 1, 0, 1]).x(&[1, 2, 3, 4, 3]).x(&[2, 2, 2, 3, 2]),
+                conv()
+                    .with("pads", vec![0i64, 1, 1, 1, 0, 1])
+                    .x(&[1, 2, 3, 4, 3])
+                    .x(&[2, 2, 2, 3, 2]),
                 conv().with("pads", vec![4i64; 4]).x(&[1, 1, 3, 3]).x(&[2, 1, 9, 9]),
+                conv().with("pads", vec![1i64, 0, 0, 1]).x(&[1, 16, 3, 3]).x(&[2, 16, 2, 3]),
             ]
         },
     },
@@ -112,44 +116,67 @@ fn output(
     Ok(vec![Fact::new(call.dtype(0)?, &shape)])
 }
 
-/// Batch and channels of argument 0, its spatial sizes; channels of the weight, its
-/// kernel; groups.
-fn operands(call: &Call) -> Result<([usize; 2], Vec<usize>, [usize; 2], Vec<usize>, usize)> {
-    let (x, w) = (call.shape(0)?, call.shape(1)?);
-    let groups = usize::try_from(call.op.int("group", 1)).ok().filter(|&groups| groups > 0);
-    match (&x[..], &w[..], groups) {
-        ([n, c, spatial @ ..], [o, i, kernel @ ..], Some(groups))
-            if spatial.len() == kernel.len() && (1..=3).contains(&kernel.len()) =>
+/// Input and weight: `[batch, given, spatial..]` and `[outer, inner, kernel..]`.
+struct Operands {
+    batch: usize,
+    given: usize,
+    spatial: Vec<usize>,
+    outer: usize,
+    inner: usize,
+    kernel: Vec<usize>,
+    groups: usize,
+}
+
+fn operands(call: &Call) -> Result<Operands> {
+    let (x, w, group) = (call.shape(0)?, call.shape(1)?, call.op.int("group", 1));
+    let groups = usize::try_from(group).unwrap_or(0);
+    match (&x[..], &w[..]) {
+        (&[batch, given, ref spatial @ ..], &[outer, inner, ref kernel @ ..])
+            if spatial.len() == kernel.len() && (1..=3).contains(&kernel.len()) && groups > 0 =>
         {
-            Ok(([*n, *c], spatial.to_vec(), [*o, *i], kernel.to_vec(), groups))
+            let (spatial, kernel) = (spatial.to_vec(), kernel.to_vec());
+            Ok(Operands { batch, given, spatial, outer, inner, kernel, groups })
         }
-        _ => {
-            let groups = call.op.int("group", 1);
-            Err(call.error(format!("an input {x:?}, a weight {w:?} and {groups} groups do not fit")))
-        }
+        _ => Err(call.error(format!("input {x:?}, weight {w:?} and {group} groups do not fit"))),
     }
 }
 
 /// What a Conv computes: argument 0 is the image.
-fn conv(call: &Call) -> Result<Convolution> {
-    let ([batch, c], spatial, [o, channels], kernel, groups) = operands(call)?;
-    if channels.checked_mul(groups) != Some(c) || o % groups != 0 {
-        let reason = format!("a weight of {o} x {channels} channels in {groups} groups, not of {c}");
-        return Err(call.error(reason));
+pub(super) fn conv(call: &Call) -> Result<Convolution> {
+    let Operands { batch, given, spatial, outer, inner, kernel, groups } = operands(call)?;
+    if inner.checked_mul(groups) != Some(given) || outer % groups != 0 {
+        let reason = format!("{given} channels for a weight of {outer} x {inner} a group");
+        return Err(call.error(format!("{reason}, {groups} groups")));
     }
     let axes = window::forward(call, &spatial, &kernel, false)?;
-    Ok(Convolution { axes, groups, batch, channels, features: o / groups })
+    addressable(
+        call,
+        Convolution { axes, groups, batch, channels: inner, features: outer / groups },
+    )
 }
 
 /// What a ConvTranspose computes: argument 0 has one element a window.
-fn conv_transpose(call: &Call) -> Result<Convolution> {
-    let ([batch, c], spatial, [o, channels], kernel, groups) = operands(call)?;
-    if o != c || o % groups != 0 || channels.checked_mul(groups).is_none() {
-        let reason = format!("a weight of {o} x {channels} channels in {groups} groups, not of {c}");
-        return Err(call.error(reason));
+pub(super) fn conv_transpose(call: &Call) -> Result<Convolution> {
+    let Operands { batch, given, spatial, outer, inner, kernel, groups } = operands(call)?;
+    if outer != given || outer % groups != 0 || inner.checked_mul(groups).is_none() {
+        let reason = format!("{given} channels for a weight of {outer} x {inner} a group");
+        return Err(call.error(format!("{reason}, {groups} groups")));
     }
     let axes = window::transposed(call, &spatial, &kernel)?;
-    Ok(Convolution { axes, groups, batch, channels, features: o / groups })
+    addressable(
+        call,
+        Convolution { axes, groups, batch, channels: inner, features: outer / groups },
+    )
+}
+
+/// The parts, if nothing that gradients make of them is too large to count.
+fn addressable(call: &Call, parts: Convolution) -> Result<Convolution> {
+    let ends = parts.axes.iter().map(|axis| axis.size.max(axis.count).saturating_mul(axis.kernel));
+    let channels = [parts.batch, parts.groups, parts.channels, parts.features];
+    match element_count(&ends.chain(channels).collect::<Vec<_>>()) {
+        Some(_) => Ok(parts),
+        None => Err(call.error("is too large")),
+    }
 }
 
 fn conv_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
@@ -213,12 +240,18 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let conv = || case("Conv").x(&[1, 4, 5, 5]).x(&[4, 4, 3, 3]);
         assert!(refusal(conv().x(&[3])).contains("the bias is [3] instead of [4]"));
-        assert!(refusal(conv().with("group", 2i64)).contains("in 2 groups, not of 4"));
+        assert!(refusal(conv().with("group", 2i64)).contains("4 x 4 a group, 2 groups"));
         assert!(refusal(conv().with("group", 0i64)).contains("0 groups do not fit"));
-        assert!(refusal(conv().with("kernel_shape", vec![3i64, 2])).contains("not that of the weight"));
-        assert!(refusal(conv().with("strides", vec![0i64, 1])).contains("the strides 0 is not in 1"));
+        assert!(
+            refusal(conv().with("kernel_shape", vec![3i64, 2])).contains("not that of the weight")
+        );
+        assert!(
+            refusal(conv().with("strides", vec![0i64, 1])).contains("the strides 0 is not in 1")
+        );
         assert!(refusal(conv().with("pads", vec![1i64, 1])).contains("2 elements instead of 4"));
-        assert!(refusal(conv().with("pads", vec![-1i64, 0, 0, 0])).contains("the pads -1 is not in"));
+        assert!(
+            refusal(conv().with("pads", vec![-1i64, 0, 0, 0])).contains("the pads -1 is not in")
+        );
         assert!(refusal(conv().with("dilations", vec![i64::MAX, 1])).contains("is not in 1..="));
         assert!(refusal(conv().with("dilations", vec![1 << 30, 1])).contains("exceeds 5 elements"));
         assert!(refusal(conv().with("auto_pad", "SAME")).contains("auto_pad is `SAME`"));

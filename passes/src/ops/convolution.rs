@@ -45,7 +45,7 @@ impl Convolution {
 
     /// Windows and weight to image.
     pub(super) fn spread(&self, tape: &mut Tape, windows: Value, weight: Value) -> Result<Value> {
-        match schedule::image(&self.axes) {
+        match schedule::image(self, tape.forms) {
             ImageForm::Turned => self.turned(tape, windows, weight),
             ImageForm::Transposed => self.transposed(tape, windows, weight),
         }
@@ -53,10 +53,11 @@ impl Convolution {
 
     /// Image and windows to weight.
     pub(super) fn correlate(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
-        match schedule::weight(&self.axes, self.batch, self.channels) {
+        match schedule::weight(self, tape.forms) {
             WeightForm::Tiles => self.tiles(tape, image, windows),
             WeightForm::Columns => self.columns(tape, image, windows),
             WeightForm::Taps => self.taps(tape, image, windows),
+            WeightForm::Products => self.products(tape, image, windows),
             WeightForm::Exchanged => self.exchanged(tape, image, windows),
         }
     }
@@ -64,15 +65,19 @@ impl Convolution {
     /// Conv of the windows with the weight turned round, of stride 1.
     fn turned(&self, tape: &mut Tape, windows: Value, weight: Value) -> Result<Value> {
         let kernel = self.kernel();
-        let flip: Vec<i64> = (2..).zip(&kernel).filter(|(_, n)| **n > 1).map(|(i, _)| i).collect();
-        let back = vec![-1; flip.len()];
-        let weight = match flip.len() {
-            0 => weight,
-            n => tape.slice(weight, &flip, &back, &vec![i64::MIN; n], &back)?,
-        };
-        let split = [self.groups, self.features, self.channels, kernel.iter().product()];
+        let volume: usize = kernel.iter().product();
+        let split = [self.groups, self.features, self.channels, volume];
         let shape = [&[self.groups * self.channels, self.features], &kernel[..]].concat();
-        let weight = rearrange(tape, weight, &split, &[0, 2, 1, 3], &shape)?;
+        let weight = if volume == 1 {
+            rearrange(tape, weight, &split, &[0, 2, 1, 3], &shape)?
+        } else {
+            // Whole kernel positions change places: engines turn single elements slowly.
+            let rest = self.groups * self.channels * self.features;
+            let first = rearrange(tape, weight, &split, &[3, 0, 2, 1], &[volume, rest])?;
+            let back = tape.ints(&(0..volume as i64).rev().collect::<Vec<_>>());
+            let turned = tape.op(Op::new("Gather").with("axis", 0i64), &[first, back])?;
+            rearrange(tape, turned, &[volume, rest], &[1, 0], &shape)?
+        };
         let opposite = |axis: &Axis| Axis {
             size: axis.count,
             count: axis.size,
@@ -88,7 +93,7 @@ impl Convolution {
     fn transposed(&self, tape: &mut Tape, windows: Value, weight: Value) -> Result<Value> {
         let (mut pads, mut extra, mut margins) = (Vec::new(), Vec::new(), Vec::new());
         for axis in &self.axes {
-            let pad = axis.before.min(axis.after);
+            let pad = axis.before.min(axis.after).min((axis.reach() - 1) / 2);
             let surplus = (axis.after - pad) as i64 - (axis.after as i64 - axis.used_after());
             pads.push(pad as i64);
             extra.push((-surplus).max(0));
@@ -139,8 +144,25 @@ impl Convolution {
             let product = tape.apply("MatMul", &[rows, tap])?;
             products.push(tape.reshape(product, &[1, rest])?);
         }
-        let product = tape.op(Op::new("Concat").with("axis", 0), &products)?;
-        rearrange(tape, product, &[products.len(), rest], &[1, 0], &self.weight_shape())
+        self.stack(tape, &products)
+    }
+
+    fn products(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
+        let over: Vec<usize> = (0..self.axes.len() + 2).filter(|&axis| axis != 1).collect();
+        let mut products = Vec::new();
+        for tap in taps(tape, image, 2, &self.axes)? {
+            let product = tape.apply("Mul", &[tap, windows])?;
+            let sum = tape.reduce_sum(product, &over, false)?;
+            products.push(tape.reshape(sum, &[1, self.groups])?);
+        }
+        self.stack(tape, &products)
+    }
+
+    /// One row a kernel position, to the weight.
+    fn stack(&self, tape: &mut Tape, rows: &[Value]) -> Result<Value> {
+        let rest = self.groups * self.features * self.channels;
+        let product = tape.op(Op::new("Concat").with("axis", 0i64), rows)?;
+        rearrange(tape, product, &[rows.len(), rest], &[1, 0], &self.weight_shape())
     }
 
     /// Conv in which the windows are the weight, dilated by the stride.
@@ -178,9 +200,10 @@ impl Convolution {
     /// The image under each kernel position, `[groups, N, counts.., C / groups]`.
     fn channels_last(&self, tape: &mut Tape, image: Value) -> Result<Vec<Value>> {
         let sized = sizes(&self.axes, |axis| axis.size);
-        let split = [self.batch, self.groups, self.channels, sized.iter().product()];
+        let split = [&[self.batch, self.groups, self.channels], &sized[..]].concat();
+        let order: Vec<usize> = [1, 0].into_iter().chain(3..split.len()).chain([2]).collect();
         let shape = [&[self.groups, self.batch], &sized[..], &[self.channels]].concat();
-        let image = rearrange(tape, image, &split, &[1, 0, 3, 2], &shape)?;
+        let image = rearrange(tape, image, &split, &order, &shape)?;
         taps(tape, image, 2, &self.axes)
     }
 

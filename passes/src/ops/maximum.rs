@@ -5,15 +5,15 @@
 use graphs::{Op, Value, element_count};
 
 use super::Adjoint;
-use super::patches::{interleave, taps};
+use super::patches::{interleave, offsets};
 use super::pool::windows;
 use super::schedule::{self, MaxForm};
-use super::window::Axis;
-use crate::Result;
+use super::window::{Axis, sizes};
+use crate::{Result, signed};
 
 pub(super) fn max_pool_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
     let axes = windows(&s.call()?)?;
-    let dx = match schedule::max(&axes) {
+    let dx = match schedule::max(&axes, s.tape.forms) {
         MaxForm::Taps => by_taps(s, &axes)?,
         MaxForm::Indices => {
             let mut pool = s.op.clone();
@@ -40,11 +40,15 @@ fn by_taps(s: &mut Adjoint, axes: &[Axis]) -> Result<Value> {
     let (x, y, mut left) = (s.x(0)?, s.y(0), s.dy()?);
     let lead: Vec<usize> = s.shape(0)?.into_iter().take(2).collect();
     let zero = s.number(0.0)?;
-    let mut taps = taps(s.tape, x, 2, axes)?;
+    let mut starts = offsets(axes);
     // What no other position took is the last one's.
-    taps.pop();
+    starts.pop();
     let mut parts = Vec::new();
-    for tap in taps {
+    let numbers: Vec<i64> = (2..).take(axes.len()).collect();
+    let steps = signed(&sizes(axes, |axis| axis.stride));
+    let ends = signed(&sizes(axes, |axis| axis.count * axis.stride));
+    for start in starts {
+        let tap = s.tape.slice(x, &numbers, &signed(&start), &ends, &steps)?;
         let wins = s.apply("Equal", &[tap, y])?;
         parts.push(s.apply("Where", &[wins, left, zero])?);
         left = s.apply("Where", &[wins, zero, left])?;

@@ -9,6 +9,7 @@
 //! back to the shape of the argument.
 
 mod activation;
+mod average;
 mod broadcast;
 mod case;
 mod concat;
@@ -17,11 +18,14 @@ mod convolution;
 mod elementwise;
 mod eval;
 mod gather;
+#[cfg(test)]
+mod hostile;
 mod logic;
 mod matmul;
 mod maximum;
 mod normalize;
 mod pad;
+mod padding;
 mod patches;
 mod pool;
 mod power;
@@ -46,6 +50,8 @@ use graphs::{DType, Fact, Graph, NodeId, Op, Tensor, Value};
 use crate::{Error, Result, Tape};
 
 pub use case::{Argument, Case, case};
+pub use padding::explicit_padding;
+pub use schedule::{Forms, ImageForm, MaxForm, WeightForm};
 
 /// One gradient per argument; `None` is zero.
 pub type Gradients = Result<Vec<Option<Value>>>;
@@ -337,30 +343,30 @@ impl Adjoint<'_, '_> {
     }
 }
 
-static TABLE: LazyLock<HashMap<&'static str, &'static Def>> = LazyLock::new(|| {
-    let families: &[&'static [Def]] = &[
-        activation::TABLE,
-        concat::TABLE,
-        conv::TABLE,
-        elementwise::TABLE,
-        gather::TABLE,
-        logic::TABLE,
-        matmul::TABLE,
-        normalize::TABLE,
-        pad::TABLE,
-        pool::TABLE,
-        power::TABLE,
-        random::TABLE,
-        reduce::TABLE,
-        reshape::TABLE,
-        slice::TABLE,
-        softmax::TABLE,
-        source::TABLE,
-        view::TABLE,
-        space::TABLE,
-    ];
-    families.iter().flat_map(|family| family.iter()).map(|def| (def.op, def)).collect()
-});
+static FAMILIES: &[&[Def]] = &[
+    activation::TABLE,
+    concat::TABLE,
+    conv::TABLE,
+    elementwise::TABLE,
+    gather::TABLE,
+    logic::TABLE,
+    matmul::TABLE,
+    normalize::TABLE,
+    pad::TABLE,
+    pool::TABLE,
+    power::TABLE,
+    random::TABLE,
+    reduce::TABLE,
+    reshape::TABLE,
+    slice::TABLE,
+    softmax::TABLE,
+    source::TABLE,
+    view::TABLE,
+    space::TABLE,
+];
+
+static TABLE: LazyLock<HashMap<&'static str, &'static Def>> =
+    LazyLock::new(|| FAMILIES.iter().copied().flatten().map(|def| (def.op, def)).collect());
 
 /// Every row, by name.
 pub fn table() -> Vec<&'static Def> {

@@ -96,10 +96,7 @@ fn batch(s: &mut Adjoint) -> Gradients {
     let shifted = s.apply("Add", &[var, epsilon])?;
     let deviation = s.apply("Sqrt", &[shifted])?;
     let factor = s.apply("Div", &[scale, deviation])?;
-    let dx = s.when(0, |s| {
-        let factor = per_channel(s, factor, shape.len())?;
-        s.apply("Mul", &[dy, factor])
-    })?;
+    let dx = s.when(0, |s| s.tape.scale_channels(dy, factor, None))?;
     let dscale = if s.wants(1) || s.wants(4) {
         let mean = per_channel(s, mean, shape.len())?;
         let centred = s.apply("Sub", &[x, mean])?;

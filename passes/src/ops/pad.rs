@@ -1,6 +1,6 @@
 //! Padding.
 
-use graphs::{Fact, Value};
+use graphs::{Fact, Value, element_count};
 
 use super::{Adjoint, Call, Def, Gradient, case};
 use crate::Result;
@@ -47,6 +47,9 @@ fn pads(call: &Call) -> Result<Vec<[i64; 2]>> {
 
 fn infer(call: &Call) -> Result<Vec<Fact>> {
     let (shape, pads) = (call.shape(0)?, pads(call)?);
+    if call.has(2) && element_count(&call.shape(2)?) != Some(1) {
+        return Err(call.error(format!("the pad value is no scalar, but {:?}", call.shape(2)?)));
+    }
     let padded = |(&size, &[before, after]): (&usize, &[i64; 2])| {
         let size = i64::try_from(size).ok()?;
         let sum = size.checked_add(before)?.checked_add(after)?;
@@ -75,7 +78,9 @@ fn gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
         let axes: Vec<usize> = (0..pads.len()).collect();
         let all = s.tape.reduce_sum(dy, &axes, false)?;
         let inner = s.tape.reduce_sum(inner, &axes, false)?;
-        s.apply("Sub", &[all, inner])
+        let value = s.apply("Sub", &[all, inner])?;
+        let shape = s.shape(2)?;
+        s.tape.reshape(value, &shape)
     })?;
     Ok(vec![dx, None, value])
 }

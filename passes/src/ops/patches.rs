@@ -4,7 +4,7 @@
 use graphs::{Op, Value};
 
 use super::window::{Axis, sizes};
-use crate::{Result, Tape, signed};
+use crate::{Result, Tape};
 
 /// `x` with zeros around: `margins` gives for every axis from `first` on the numbers in
 /// front and behind. A negative number is cut off.
@@ -37,45 +37,56 @@ pub(super) fn frame(
 
 /// For every kernel position, row-major, what the windows read there: one element a
 /// window. The spatial axes of `x` are those from `first` on.
-pub(super) fn taps(
-    tape: &mut Tape,
-    x: Value,
-    first: usize,
-    axes: &[Axis],
-) -> Result<Vec<Value>> {
-    let margins: Vec<(i64, i64)> =
-        axes.iter().map(|axis| (axis.before as i64, axis.used_after().max(0))).collect();
-    let x = frame(tape, x, first, &margins)?;
-    let shape = tape.shape(x)?;
-    if sizes(axes, |axis| axis.kernel * axis.stride).iter().all(|&n| n == 1)
-        && shape.iter().skip(first).zip(axes).all(|(&size, axis)| size == axis.count)
-    {
-        return Ok(vec![x]);
+///
+/// An axis with a stride is split into positions and phases, and both are cut: tract
+/// fails on some Slices with steps behind a Reshape.
+pub(super) fn taps(tape: &mut Tape, x: Value, first: usize, axes: &[Axis]) -> Result<Vec<Value>> {
+    let strided = |axis: &Axis| axis.stride > 1 && axis.count > 1;
+    let (mut margins, mut split) = (Vec::new(), Vec::new());
+    for axis in axes {
+        let step = if strided(axis) { axis.stride } else { 1 };
+        let length = axis.reach().max(axis.before + axis.size).next_multiple_of(step);
+        margins.push((axis.before as i64, (length - axis.before - axis.size) as i64));
+        split.push(length / step);
+        split.extend(strided(axis).then_some(step));
     }
-    let numbers: Vec<i64> = (first..).take(axes.len()).map(|axis| axis as i64).collect();
-    let strides = signed(&sizes(axes, |axis| axis.stride));
-    let tap = |starts: Vec<i64>| {
-        let last = |(&start, axis): (&i64, &Axis)| start + ((axis.count - 1) * axis.stride) as i64;
-        let ends: Vec<i64> = starts.iter().zip(axes).map(|at| last(at) + 1).collect();
-        tape.slice(x, &numbers, &starts, &ends, &strides)
+    let shape = tape.shape(x)?;
+    let lead = shape.get(..first).unwrap_or(&[]);
+    let rest = shape.get(first + axes.len()..).unwrap_or(&[]);
+    let x = frame(tape, x, first, &margins)?;
+    let x = tape.reshape(x, &[lead, &split, rest].concat())?;
+    let counts = [lead, &sizes(axes, |axis| axis.count), rest].concat();
+    let tap = |offset: Vec<usize>| {
+        let mut spans = Vec::new();
+        for (axis, at) in axes.iter().zip(offset) {
+            match strided(axis) {
+                true => spans.extend([(at / axis.stride, axis.count), (at % axis.stride, 1)]),
+                false => spans.push((at, axis.count)),
+            }
+        }
+        let outside = |(&(start, length), &size): (&(usize, usize), &usize)| {
+            (-(start as i64), (start + length) as i64 - size as i64)
+        };
+        let cut: Vec<_> = spans.iter().zip(&split).map(outside).collect();
+        let tap = frame(tape, x, first, &cut)?;
+        tape.reshape(tap, &counts)
     };
     offsets(axes).into_iter().map(tap).collect()
 }
 
 /// Where the elements of a window lie, row-major, counted from its first.
-fn offsets(axes: &[Axis]) -> Vec<Vec<i64>> {
-    axes.iter().fold(vec![vec![]], |heads: Vec<Vec<i64>>, axis| {
-        let steps = 0..axis.kernel;
-        let longer = |head: &Vec<i64>| -> Vec<Vec<i64>> {
-            let step = |i| [head.as_slice(), &[(i * axis.dilation) as i64]].concat();
-            steps.clone().map(step).collect()
+pub(super) fn offsets(axes: &[Axis]) -> Vec<Vec<usize>> {
+    axes.iter().fold(vec![vec![]], |heads: Vec<Vec<usize>>, axis| {
+        let longer = |head: Vec<usize>| {
+            let step = move |i| [&head[..], &[i * axis.dilation]].concat();
+            (0..axis.kernel).map(step)
         };
-        heads.iter().flat_map(longer).collect()
+        heads.into_iter().flat_map(longer).collect()
     })
 }
 
-/// The inverse of [`taps`] for windows that tile: from one `[N, C, windows..]` a kernel
-/// position to `[N, C, sizes..]`, zero where no window comes; `lead` is `[N, C]`.
+/// For windows that tile: from what each kernel position holds, `[N, C, counts..]`, to
+/// `[N, C, sizes..]`, zero behind the last window; `lead` is `[N, C]`.
 pub(super) fn interleave(
     tape: &mut Tape,
     taps: &[Value],
@@ -102,8 +113,8 @@ pub(super) fn interleave(
     frame(tape, x, 2, &margins)
 }
 
-/// `x` seen as `split`, its axes in another order, then seen as `shape`, by a Transpose
-/// of as few axes as possible: engines are quick with few.
+/// `x` seen as `split`, its axes in another order, then seen as `shape`. Axes of size 1
+/// are left out: engines are quick where a single axis moves.
 pub(super) fn rearrange(
     tape: &mut Tape,
     x: Value,
@@ -111,26 +122,13 @@ pub(super) fn rearrange(
     order: &[usize],
     shape: &[usize],
 ) -> Result<Value> {
-    let size = |axis: usize| split.get(axis).copied().unwrap_or(1);
-    // Axes that stay side by side, as (the first of them, their common size).
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    let mut last = None;
-    for &axis in order.iter().filter(|&&axis| size(axis) != 1) {
-        let before = (0..axis).rev().find(|&axis| size(axis) != 1);
-        match runs.last_mut() {
-            Some((_, product)) if before.is_some() && before == last => *product *= size(axis),
-            _ => runs.push((axis, size(axis))),
-        }
-        last = Some(axis);
-    }
+    let kept: Vec<usize> = (0..split.len()).filter(|&axis| split.get(axis) != Some(&1)).collect();
+    let order: Vec<usize> =
+        order.iter().filter_map(|axis| kept.iter().position(|kept| kept == axis)).collect();
     let mut x = x;
-    if runs.len() > 1 {
-        let mut sources = runs.clone();
-        sources.sort_unstable();
-        let merged: Vec<usize> = sources.iter().map(|&(_, size)| size).collect();
-        x = tape.reshape(x, &merged)?;
-        let order: Vec<usize> =
-            runs.iter().filter_map(|run| sources.iter().position(|s| s == run)).collect();
+    if !order.is_sorted() {
+        let split: Vec<usize> = kept.iter().filter_map(|&axis| split.get(axis)).copied().collect();
+        x = tape.reshape(x, &split)?;
         x = tape.transpose(x, &order)?;
     }
     tape.reshape(x, shape)

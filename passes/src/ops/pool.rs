@@ -1,15 +1,12 @@
 //! Pooling with one to three spatial axes, and over all of them at once.
 
-use graphs::{DType, Fact, Op, Tensor, Value, element_count};
+use graphs::{DType, Fact, Value, element_count};
 
+use super::average::{average_gradient, global_average_gradient};
 use super::maximum::{global_max_gradient, max_pool_gradient};
-use super::patches::frame;
 use super::window::{self, Axis, list, sizes};
 use super::{Adjoint, Call, Case, Def, Gradient, case};
-use crate::{Result, Tape, signed};
-
-/// A constant for each window is worth this many at most (64 MiB).
-const MOST_WINDOWS: usize = 1 << 24;
+use crate::Result;
 
 pub(super) const TABLE: &[Def] = &[
     Def {
@@ -93,98 +90,6 @@ fn pooled(call: &Call, axes: &[Axis]) -> Result<Vec<usize>> {
     Ok(lead.chain(sizes(axes, |axis| axis.count)).collect())
 }
 
-/// Spreads every window's gradient over its elements, each of them an equal part.
-fn average_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
-    let axes = windows(&s.call()?)?;
-    let (shape, dy) = (s.shape(0)?, s.dy()?);
-    let lead = shape.get(..2).unwrap_or(&[]);
-    let dx = if axes.iter().all(Axis::tiles) {
-        repeat(s, dy, lead, &axes)?
-    } else {
-        let include_pads = s.op.int("count_include_pad", 0) != 0;
-        let dy = rescale(s, dy, &axes, include_pads)?;
-        slide(s.tape, dy, lead, &axes)?
-    };
-    Ok(vec![Some(dx)])
-}
-
-/// The gradient where windows tile: each of its elements repeated over its window.
-fn repeat(s: &mut Adjoint, dy: Value, lead: &[usize], axes: &[Axis]) -> Result<Value> {
-    let volume: usize = sizes(axes, |axis| axis.kernel).iter().product();
-    let part = s.number(1.0 / volume as f64)?;
-    let dy = s.apply("Mul", &[dy, part])?;
-    let one: Vec<usize> = axes.iter().flat_map(|axis| [axis.count, 1]).collect();
-    let all: Vec<usize> = axes.iter().flat_map(|axis| [axis.count, axis.kernel]).collect();
-    let dy = s.tape.reshape(dy, &[lead, &one].concat())?;
-    let dy = s.tape.expand(dy, &[lead, &all].concat())?;
-    let merged = sizes(axes, |axis| axis.count * axis.kernel);
-    let dx = s.tape.reshape(dy, &[lead, &merged].concat())?;
-    let margins: Vec<_> = axes.iter().map(|axis| (0, -axis.used_after())).collect();
-    frame(s.tape, dx, 2, &margins)
-}
-
-/// The gradient in general: an average with stride 1 over the windows' gradients, which
-/// stand where the windows start with zeros between them.
-fn slide(tape: &mut Tape, dy: Value, lead: &[usize], axes: &[Axis]) -> Result<Value> {
-    let mut dy = dy;
-    if axes.iter().any(|axis| axis.stride > 1) {
-        let one: Vec<usize> = axes.iter().flat_map(|axis| [axis.count, 1]).collect();
-        let zeros: Vec<_> =
-            axes.iter().flat_map(|axis| [(0, 0), (0, axis.stride as i64 - 1)]).collect();
-        dy = tape.reshape(dy, &[lead, &one].concat())?;
-        dy = frame(tape, dy, 2, &zeros)?;
-        let merged = sizes(axes, |axis| axis.count * axis.stride);
-        dy = tape.reshape(dy, &[lead, &merged].concat())?;
-    }
-    let margin = |axis: &Axis| {
-        let behind = (axis.size + axis.before) as i64 - (axis.count * axis.stride) as i64;
-        ((axis.kernel - 1 - axis.before) as i64, behind)
-    };
-    let margins: Vec<_> = axes.iter().map(margin).collect();
-    let dy = frame(tape, dy, 2, &margins)?;
-    let kernel = signed(&sizes(axes, |axis| axis.kernel));
-    tape.op(Op::new("AveragePool").with("kernel_shape", kernel), &[dy])
-}
-
-/// Where windows count fewer elements than their volume, divides by that number instead.
-fn rescale(s: &mut Adjoint, dy: Value, axes: &[Axis], include_pads: bool) -> Result<Value> {
-    let counted = |axis: &Axis, window: usize| {
-        let start = window * axis.stride;
-        let (low, high) = match include_pads {
-            true => (0, axis.before + axis.size + axis.after),
-            false => (axis.before, axis.before + axis.size),
-        };
-        (start + axis.kernel).min(high) - start.max(low)
-    };
-    let full = |axis: &Axis| (0..axis.count).all(|window| counted(axis, window) == axis.kernel);
-    if axes.iter().all(full) {
-        return Ok(dy);
-    }
-    let shape = sizes(axes, |axis| axis.count);
-    if element_count(&shape).is_none_or(|n| n > MOST_WINDOWS) {
-        return Err(s.error(format!("{shape:?} windows are too many")));
-    }
-    let mut counts = vec![1.0];
-    for axis in axes {
-        let row: Vec<f32> = (0..axis.count).map(|window| counted(axis, window) as f32).collect();
-        counts = counts.iter().flat_map(|n| row.iter().map(move |m| n * m)).collect();
-    }
-    let counts = s.tape.constant(Tensor::new(&shape, counts)?);
-    let counts = s.tape.cast(counts, s.tape.dtype(dy)?)?;
-    let volume: usize = sizes(axes, |axis| axis.kernel).iter().product();
-    let volume = s.number(volume as f64)?;
-    let dy = s.apply("Mul", &[dy, volume])?;
-    s.apply("Div", &[dy, counts])
-}
-
-fn global_average_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
-    let (shape, dy) = (s.shape(0)?, s.dy()?);
-    let count = shape.iter().skip(2).product::<usize>();
-    let part = s.number(1.0 / count as f64)?;
-    let dy = s.apply("Mul", &[dy, part])?;
-    Ok(vec![Some(s.tape.expand(dy, &shape)?)])
-}
-
 fn max_cases() -> Vec<Case> {
     let pool = |kernel: &[i64]| case("MaxPool").with("kernel_shape", kernel);
     vec![
@@ -237,4 +142,54 @@ fn average_cases() -> Vec<Case> {
         pool(&[2]).with("strides", vec![3i64]).x(&[2, 2, 8]),
         pool(&[2, 1, 3]).x(&[1, 2, 3, 2, 4]),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trial::{infer, refusal, shape};
+    use super::*;
+
+    fn pool(size: usize, kernel: i64, stride: i64) -> Case {
+        let pool = case("MaxPool").x(&[2, 3, size]);
+        pool.with("kernel_shape", vec![kernel]).with("strides", vec![stride])
+    }
+
+    fn pooled(case: Case) -> usize {
+        let facts = infer(case).unwrap_or_default();
+        let first = facts.first().and_then(Fact::known_shape).unwrap_or_default();
+        first.last().copied().unwrap_or_default()
+    }
+
+    #[test]
+    fn windows_are_counted_as_onnx_runtime_does() {
+        assert_eq!(pooled(pool(7, 3, 2)), 3);
+        assert_eq!(pooled(pool(8, 3, 2)), 3);
+        assert_eq!(pooled(pool(8, 3, 2).with("ceil_mode", 1i64)), 4);
+        assert_eq!(pooled(pool(7, 3, 2).with("ceil_mode", 1i64)), 3);
+        let padded = || pool(4, 3, 3).with("pads", vec![1i64, 1]);
+        assert_eq!(pooled(padded()), 2);
+        assert_eq!(pooled(padded().with("ceil_mode", 1i64)), 2);
+        assert_eq!(pooled(pool(7, 3, 2).with("auto_pad", "SAME_UPPER")), 4);
+        assert_eq!(pooled(pool(7, 3, 1).with("dilations", vec![3i64])), 1);
+        assert_eq!(shape(case("GlobalMaxPool").x(&[2, 3, 4, 5])), [2, 3, 1, 1]);
+    }
+
+    #[test]
+    fn max_pool_has_indices() {
+        let facts = infer(pool(6, 2, 2)).unwrap_or_default();
+        assert_eq!(facts.get(1), Some(&Fact::new(DType::I64, &[2, 3, 3])));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        assert!(refusal(case("MaxPool").x(&[1, 1, 4])).contains("kernel_shape is missing"));
+        assert!(refusal(pool(4, 5, 1)).contains("a window of 5 exceeds 4 elements"));
+        assert!(refusal(pool(4, 2, 0)).contains("the strides 0"));
+        assert!(refusal(pool(4, i64::MAX, 1)).contains("kernel_shape 9223372036854775807 is not"));
+        let pads = |n: i64| pool(4, 2, 1).with("pads", vec![n, n]);
+        assert!(refusal(pads(2)).contains("smaller than the kernel"));
+        let empty = pads(1).with("dilations", vec![5i64]);
+        assert!(refusal(empty).contains("nothing but padding"));
+        assert!(refusal(case("GlobalMaxPool").x(&[1, 2])).contains("nothing to pool"));
+    }
 }

@@ -1,11 +1,13 @@
 //! Which form the gradients of windowed operators take. All forms of one gradient give
-//! the same result; engines differ in how fast they run them.
+//! the same result; engines differ in how fast they run them. What stands here is good
+//! on most of them; [`Forms`] asks for others.
 
+use super::convolution::Convolution;
 use super::window::{Axis, volume};
 
-/// The gradient of a convolution with respect to its input.
+/// The gradient of a convolution with respect to its image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ImageForm {
+pub enum ImageForm {
     /// Conv with the weight turned round.
     Turned,
     /// ConvTranspose.
@@ -14,59 +16,100 @@ pub(super) enum ImageForm {
 
 /// The gradient of a convolution with respect to its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WeightForm {
+pub enum WeightForm {
     /// One MatMul with the image cut into tiles.
     Tiles,
     /// One MatMul with all kernel positions side by side (im2col).
     Columns,
     /// One MatMul for each kernel position.
     Taps,
+    /// One product and sum for each kernel position of a depthwise convolution.
+    Products,
     /// Conv of the image with the gradient, batch and channels exchanged.
     Exchanged,
 }
 
 /// The gradient of MaxPool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MaxForm {
+pub enum MaxForm {
     /// Compares kernel position after kernel position, in windows that tile.
     Taps,
     /// Scatters to the indices that MaxPool itself gives.
     Indices,
 }
 
+/// The forms to take wherever they apply, in place of those that are chosen here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forms {
+    /// For the gradient with respect to an image.
+    pub image: Option<ImageForm>,
+    /// For the gradient with respect to a weight.
+    pub weight: Option<WeightForm>,
+    /// For the gradient of MaxPool.
+    pub max: Option<MaxForm>,
+}
+
 /// Columns beyond this many elements (32 MiB of float32) cost more memory traffic than
-/// the one large MatMul gains.
+/// the one large MatMul gains, unless the matrices are [`THIN`].
 const COLUMNS: usize = 1 << 23;
 
-/// Kernels beyond this volume would make too many nodes.
+/// The most elements (512 MiB of float32) of thin columns.
+const THIN_COLUMNS: usize = 1 << 27;
+
+/// A MatMul with fewer columns than this is bound by memory.
+const THIN: usize = 16;
+
+/// Kernels of this volume would make too many nodes.
 const TAPS: usize = 64;
 
-/// ONNX Runtime on a CPU and CUDA run Conv faster than ConvTranspose, which CUDA has only
-/// for symmetric padding; but with strides a Conv would read mostly zeros.
-pub(super) fn image(axes: &[Axis]) -> ImageForm {
-    let turned = |axis: &Axis| {
+/// ConvTranspose where a Conv would read mostly zeros (strides) or write few channels.
+/// Elsewhere Conv is the faster one on most engines.
+pub(super) fn image(conv: &Convolution, forms: Forms) -> ImageForm {
+    let turns = |axis: &Axis| {
         let widest = axis.extent() - 1;
         axis.stride == 1 && axis.before <= widest && axis.after <= widest
     };
-    if axes.iter().all(turned) { ImageForm::Turned } else { ImageForm::Transposed }
-}
-
-/// The weight of `channels` input channels a group against `batch` images.
-pub(super) fn weight(axes: &[Axis], batch: usize, channels: usize) -> WeightForm {
-    let volume = volume(axes).unwrap_or(usize::MAX);
-    let windows = axes.iter().fold(batch, |n, axis| n.saturating_mul(axis.count));
-    match volume {
-        2.. if axes.iter().all(Axis::tiles) => WeightForm::Tiles,
-        TAPS.. => WeightForm::Exchanged,
-        _ if volume.saturating_mul(channels).saturating_mul(windows) <= COLUMNS => {
-            WeightForm::Columns
-        }
-        _ => WeightForm::Taps,
+    let few = conv.groups == 1 && conv.channels < THIN;
+    match forms.image {
+        _ if !conv.axes.iter().all(turns) => ImageForm::Transposed,
+        Some(form) => form,
+        None if few => ImageForm::Transposed,
+        None => ImageForm::Turned,
     }
 }
 
-/// MaxPool over these windows.
-pub(super) fn max(axes: &[Axis]) -> MaxForm {
-    let few = volume(axes).is_some_and(|volume| volume <= 16);
-    if few && axes.iter().all(Axis::tiles) { MaxForm::Taps } else { MaxForm::Indices }
+/// MatMul where the matrices are large, and no form that makes too many nodes.
+pub(super) fn weight(conv: &Convolution, forms: Forms) -> WeightForm {
+    let volume = volume(&conv.axes).unwrap_or(usize::MAX);
+    let sizes = conv.axes.iter().map(|axis| axis.count).chain([conv.batch, conv.groups]);
+    let columns = sizes.fold(volume.saturating_mul(conv.channels), usize::saturating_mul);
+    let tiles = conv.axes.iter().all(Axis::tiles);
+    let depthwise = conv.groups > 1 && conv.channels == 1 && conv.features == 1;
+    let applies = |form: &WeightForm| match form {
+        WeightForm::Tiles => tiles,
+        WeightForm::Columns | WeightForm::Taps => volume < TAPS,
+        WeightForm::Products => depthwise && volume < TAPS,
+        WeightForm::Exchanged => true,
+    };
+    match forms.weight.filter(applies) {
+        Some(form) => form,
+        None if tiles && volume > 1 => WeightForm::Tiles,
+        None if volume >= TAPS => WeightForm::Exchanged,
+        None if depthwise && conv.axes.iter().all(|axis| axis.stride == 1) => WeightForm::Products,
+        None if depthwise => WeightForm::Exchanged,
+        None if volume == 1 || columns <= COLUMNS => WeightForm::Columns,
+        None if conv.channels < THIN && columns <= THIN_COLUMNS => WeightForm::Columns,
+        None => WeightForm::Taps,
+    }
+}
+
+/// No scattering, which engines do one element at a time, where windows tile.
+pub(super) fn max(axes: &[Axis], forms: Forms) -> MaxForm {
+    let volume = volume(axes).unwrap_or(usize::MAX);
+    match forms.max {
+        _ if volume >= TAPS || !axes.iter().all(Axis::tiles) => MaxForm::Indices,
+        Some(form) => form,
+        None if volume <= 16 => MaxForm::Taps,
+        None => MaxForm::Indices,
+    }
 }

@@ -12,7 +12,8 @@ pub(super) const TABLE: &[Def] = &[
         infer: |call| {
             let ([n, c, h, w], block) = image(call)?;
             let size = |size: usize| size.checked_mul(block);
-            let channels = block.checked_mul(block).filter(|area| c % area == 0).map(|area| c / area);
+            let channels =
+                block.checked_mul(block).filter(|area| c % area == 0).map(|area| c / area);
             match (channels, size(h), size(w)) {
                 (Some(c), Some(h), Some(w)) => Ok(vec![Fact::new(call.dtype(0)?, &[n, c, h, w])]),
                 _ => Err(call.error(format!("{c} channels are not blocks of {block} x {block}"))),

@@ -3,8 +3,8 @@
 
 use graphs::{DType, Fact, Graph, Role, Tensor, Value};
 
-use super::{Argument, Call, Case};
-use crate::Result;
+use super::{Argument, Call, Case, FAMILIES, Gradient, table};
+use crate::{Result, Tape, gradients};
 
 /// A graph with the case's arguments.
 pub(super) fn arguments(case: &Case) -> (Graph, Vec<Option<Value>>) {
@@ -50,4 +50,38 @@ pub(super) fn eval(case: Case) -> Vec<Tensor> {
 /// The case's only output, computed, as integers.
 pub(super) fn ints(case: Case) -> Vec<i64> {
     eval(case)[0].integers().expect("integers")
+}
+
+#[test]
+fn every_operator_has_one_row() {
+    let rows: usize = FAMILIES.iter().map(|family| family.len()).sum();
+    assert_eq!(table().len(), rows);
+}
+
+#[test]
+fn every_gradient_has_the_shape_of_its_argument() {
+    for def in table() {
+        for case in (def.cases)() {
+            let (mut graph, arguments) = arguments(&case);
+            let targets: Vec<Value> = arguments
+                .iter()
+                .flatten()
+                .copied()
+                .filter(|&v| graph.fact(v).dtype == Some(DType::F32))
+                .collect();
+            let mut tape = Tape::new(&mut graph, "trial");
+            let call = tape.call(case.op.clone(), &arguments, case.outputs).unwrap();
+            let differentiable = tape.dtype(call.into()).unwrap().is_float();
+            if matches!(def.gradient, Gradient::Missing) || !differentiable {
+                continue;
+            }
+            let axes: Vec<usize> = (0..tape.shape(call.into()).unwrap().len()).collect();
+            let loss = tape.reduce_sum(call.into(), &axes, false).unwrap();
+            for (gradient, target) in
+                gradients(&mut tape, loss, &targets).unwrap().iter().zip(&targets)
+            {
+                assert_eq!(tape.fact(*gradient), tape.fact(*target), "{case:?}");
+            }
+        }
+    }
 }

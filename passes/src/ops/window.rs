@@ -177,12 +177,7 @@ fn padding(call: &Call, axes: &[Axis]) -> Result<Padding> {
 }
 
 /// An attribute of `len` integers that are at least `least`, if there.
-pub(super) fn list(
-    call: &Call,
-    name: &str,
-    len: usize,
-    least: i64,
-) -> Result<Option<Vec<usize>>> {
+pub(super) fn list(call: &Call, name: &str, len: usize, least: i64) -> Result<Option<Vec<usize>>> {
     let Some(values) = call.op.ints(name) else { return Ok(None) };
     if values.len() != len {
         let reason = format!("{name} has {} elements instead of {len}", values.len());

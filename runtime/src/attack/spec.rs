@@ -155,8 +155,7 @@ mod tests {
     #[test]
     fn options_are_read() {
         let spec = spec("pgd:steps=40,step=0.01,eot=10,restarts=2,random-start");
-        let attack =
-            Pgd { eps: 0.05, steps: 40, step_size: 0.01, random_start: true, draws: 10 };
+        let attack = Pgd { eps: 0.05, steps: 40, step_size: 0.01, random_start: true, draws: 10 };
         assert_eq!(spec.at(0.05), attack);
         assert_eq!(spec.restarts(), 2);
     }

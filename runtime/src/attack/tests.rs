@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::linear::{Linear, dataset, engines, weight};
+use crate::engine::tests::engines;
+use crate::linear::{Linear, dataset, weight};
 use crate::target::Form;
 
 const N: usize = 6;
@@ -60,8 +61,8 @@ fn every_attack_reaches_the_worst_case_of_a_linear_classifier() {
 fn draws_change_nothing_without_noise() {
     let model = Linear { classes: 3, std: None };
     for engine in engines() {
-        let [one, ten] = ["pgd:steps=3", "pgd:steps=3,eot=10"]
-            .map(|spec| attacked(&*engine, model, spec, 0.1));
+        let [one, ten] =
+            ["pgd:steps=3", "pgd:steps=3,eot=10"].map(|spec| attacked(&*engine, model, spec, 0.1));
         assert_eq!(one, ten);
     }
 }
@@ -72,7 +73,11 @@ fn many_draws_see_through_noise_that_misleads_one() {
     for engine in engines() {
         let missed = |spec: &str| {
             let images = attacked(&*engine, model, spec, 0.1);
-            images.iter().zip(worst(0.1)).filter(|(found, worst)| (*found - worst).abs() > 1e-3).count()
+            images
+                .iter()
+                .zip(worst(0.1))
+                .filter(|(found, worst)| (*found - worst).abs() > 1e-3)
+                .count()
         };
         let [one, many] = ["pgd:steps=1,step=0.1", "pgd:steps=1,step=0.1,eot=400"].map(missed);
         assert!(many < one, "one draw missed {one} pixels, 400 draws {many}");

@@ -23,7 +23,7 @@ fn is_batch(file: &DataFile) -> bool {
     let name = file.path.file_name().unwrap_or_default().to_string_lossy();
     let named = name.starts_with("data_batch") || name.starts_with("test_batch");
     let labelled = file.head.first().is_some_and(|&label| label < CLASSES);
-    name.ends_with(".bin") && (named || (labelled && file.length % RECORD as u64 == 0))
+    name.ends_with(".bin") && (named || (labelled && file.length.is_multiple_of(RECORD as u64)))
 }
 
 fn load(listing: &Listing, request: &Request) -> Result<Dataset> {
@@ -46,7 +46,7 @@ fn load(listing: &Listing, request: &Request) -> Result<Dataset> {
 /// The number of records of one file.
 fn records(file: &DataFile) -> Result<usize> {
     let length = usize::try_from(file.length).unwrap_or(usize::MAX);
-    if length % RECORD != 0 {
+    if !length.is_multiple_of(RECORD) {
         let reason = format!("truncated: {length} bytes are not whole records of {RECORD}");
         return Err(Error::file(&file.path, reason));
     }

@@ -38,7 +38,8 @@ pub(super) struct DataFile {
 }
 
 impl Listing {
-    /// Lists `root`. Neither devices nor pipes are opened, and links are followed one step only.
+    /// Lists `root`, but for broken links. Neither devices nor pipes are opened, and nothing
+    /// below its folders is.
     pub(super) fn read(root: &Path) -> Result<Listing> {
         let mut listing = Listing { root: root.to_owned(), files: Vec::new(), folders: Vec::new() };
         let kind = fs::metadata(root).map_err(|error| Error::file(root, error))?;

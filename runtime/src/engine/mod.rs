@@ -11,7 +11,7 @@ mod panics;
 mod signature;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tract;
 
 use std::collections::BTreeMap;
@@ -26,6 +26,7 @@ use crate::{Error, Result};
 
 pub use feed::Feed;
 pub use state::State;
+pub use tract::VERSION as TRACT_VERSION;
 
 /// Which engine to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

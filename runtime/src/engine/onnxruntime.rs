@@ -1,31 +1,31 @@
 //! ONNX Runtime, loaded from the library that [`install`] finds.
 
-use std::borrow::Cow;
+mod value;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use graphs::{DType, Program};
+use graphs::Program;
 use ort::environment::Environment;
 use ort::ep;
 use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{self, SessionInputValue};
-use ort::value::{DynTensor, DynTensorValueType, DynValue, Tensor, TensorRef, ValueType};
+use ort::value::{DynTensorValueType, DynValue};
 
-use super::element::with_element;
 use super::panics::guard;
-use super::signature::{Given, Input, Output, Signature};
+use super::signature::{Input, Output, Signature};
 use super::state::{Buffer, Home};
 use super::{Engine, Feed, Session, State};
+use crate::error::one_line;
 use crate::install::{self, Library, Provider};
 use crate::{Error, Result};
 
-pub(super) const NAME: &str = "ort";
+pub(super) use value::{Value, download, fact, upload};
+use value::{device, owned, view};
 
-/// A tensor of ONNX Runtime, in the memory of the provider.
-pub(super) type Value = DynTensor;
+pub(super) const NAME: &str = "ort";
 
 pub(super) struct OnnxRuntime {
     environment: Environment,
@@ -45,7 +45,7 @@ impl OnnxRuntime {
         let engine = OnnxRuntime { environment, version: library.version, provider, threads };
         // Tells now, not at the first program, whether the provider can start.
         engine.builder().map_err(|error| {
-            let command = provider.install_command();
+            let (error, command) = (one_line(error), provider.install_command());
             Error::OnnxRuntime(format!(
                 "the {provider} provider of {} cannot start ({error}); `{command}` installs \
                  one that works",
@@ -93,7 +93,9 @@ fn environment(provider: Provider) -> Result<(Environment, Library)> {
         )));
     }
     let library = install::find(provider)?;
-    let failed = |error: String| Error::OnnxRuntime(format!("{}: {error}", library.path.display()));
+    let failed = |error: String| {
+        Error::OnnxRuntime(format!("{}: {}", library.path.display(), one_line(error)))
+    };
     let environment = ort::init_from(&library.path)
         .map_err(|error| failed(error.to_string()))?
         .with_name("advbnn")
@@ -153,14 +155,17 @@ impl Session for Loaded {
         feeds: &[Feed],
     ) -> Result<BTreeMap<String, graphs::Tensor>> {
         let given = self.signature.bind(self.home, state, feeds)?;
-        let views: Result<Vec<SessionInputValue>> = given.iter().map(view).collect();
-        let (session, views) = (&mut self.session, views?);
+        let values: Result<Vec<SessionInputValue>> = match &self.device {
+            Some(_) => given.iter().map(owned).collect(),
+            None => given.iter().map(view).collect(),
+        };
+        let (session, given) = (&mut self.session, values?);
         let Signature { inputs, outputs, .. } = &self.signature;
         let values = guarded(|| match &self.device {
-            Some(device) => run_on(session, inputs, outputs, &views, device),
+            Some(device) => run_on(session, inputs, outputs, &given, device),
             None => {
                 let names = inputs.iter().map(|input| input.name.as_str());
-                let values = session.run(names.zip(views).collect::<Vec<_>>())?;
+                let values = session.run(names.zip(given).collect::<Vec<_>>())?;
                 tensors(values.into_iter().map(|(_, value)| value))
             }
         })?;
@@ -174,14 +179,14 @@ fn run_on(
     session: &mut session::Session,
     inputs: &[Input],
     outputs: &[Output],
-    views: &[SessionInputValue],
+    given: &[SessionInputValue],
     device: &AllocationDevice<'static>,
 ) -> ort::Result<Vec<Buffer>> {
     let memory = |device| MemoryInfo::new(device, 0, AllocatorType::Device, MemoryType::Default);
     let (there, host) = (memory(device.clone())?, memory(AllocationDevice::CPU)?);
     let mut binding = session.create_binding()?;
-    for (input, view) in inputs.iter().zip(views) {
-        binding.bind_input(&input.name, view)?;
+    for (input, value) in inputs.iter().zip(given) {
+        binding.bind_input(&input.name, value)?;
     }
     for output in outputs {
         let memory = if output.carried.is_some() { &there } else { &host };
@@ -195,26 +200,6 @@ fn tensors(values: impl Iterator<Item = DynValue>) -> ort::Result<Vec<Buffer>> {
     values.map(|v| Ok(Buffer::OnnxRuntime(v.downcast::<DynTensorValueType>()?))).collect()
 }
 
-/// What ONNX Runtime reads for one input: the host's own memory or the state's buffer.
-fn view<'a>(given: &Given<'a>) -> Result<SessionInputValue<'a>> {
-    let feed = match given {
-        Given::Feed(feed) => feed,
-        Given::Held(Buffer::OnnxRuntime(value)) => return Ok(value.into()),
-        Given::Held(Buffer::Tract(_)) => {
-            return Err(Error::Program("the state is of another engine".to_owned()));
-        }
-    };
-    let view = with_element!(feed.dtype(), T => match feed.values::<T>()? {
-        Cow::Borrowed(values) => {
-            TensorRef::from_array_view((feed.shape(), values)).map(SessionInputValue::from)
-        }
-        Cow::Owned(values) => {
-            Tensor::from_array((feed.shape(), values)).map(SessionInputValue::from)
-        }
-    });
-    view.ok_or_else(|| feed.unsupported())?.map_err(|error| feed.error(error))
-}
-
 /// Runs code of `ort`: its errors and its panics become errors of one line.
 fn guarded<T>(work: impl FnOnce() -> ort::Result<T>) -> Result<T> {
     match guard(work) {
@@ -222,51 +207,6 @@ fn guarded<T>(work: impl FnOnce() -> ort::Result<T>) -> Result<T> {
         Ok(Err(error)) => Err(Error::engine(NAME, error)),
         Err(panic) => Err(Error::engine(NAME, format!("the program {panic}"))),
     }
-}
-
-fn device(provider: Provider) -> Option<AllocationDevice<'static>> {
-    match provider {
-        Provider::Cpu | Provider::OpenVino => None,
-        Provider::Cuda => Some(AllocationDevice::CUDA),
-    }
-}
-
-pub(super) fn upload(feed: &Feed, provider: Provider) -> Result<DynTensor> {
-    let tensor = with_element!(feed.dtype(), T => {
-        let values = feed.values::<T>()?.into_owned();
-        Tensor::from_array((feed.shape(), values)).map(Tensor::upcast)
-    });
-    let tensor = tensor.ok_or_else(|| feed.unsupported())?.map_err(|error| feed.error(error))?;
-    match device(provider) {
-        Some(device) => tensor.to(device, 0).map_err(|error| feed.error(error)),
-        None => Ok(tensor),
-    }
-}
-
-pub(super) fn fact(value: &DynTensor) -> (Option<DType>, Vec<usize>) {
-    let shape = value.shape().iter().map(|&dim| usize::try_from(dim).unwrap_or(0)).collect();
-    (dtype(value.dtype()), shape)
-}
-
-pub(super) fn download(value: &DynTensor) -> Result<graphs::Tensor, String> {
-    if !value.memory_info().is_cpu_accessible() {
-        let value = value.to(AllocationDevice::CPU, 0).map_err(|error| error.to_string())?;
-        return download(&value);
-    }
-    let (dtype, shape) = fact(value);
-    let dtype = dtype.ok_or_else(|| format!("{} is no type of tensors", value.dtype()))?;
-    let bytes = with_element!(dtype, T => {
-        let values = value.try_extract_tensor::<T>().map_err(|error| error.to_string())?.1;
-        Bytes::copy_from_slice(bytemuck::cast_slice(values))
-    });
-    let bytes = bytes.ok_or_else(|| format!("an engine cannot hand out values of type {dtype}"))?;
-    graphs::Tensor::from_bytes(dtype, shape, bytes).map_err(|error| error.to_string())
-}
-
-/// ONNX Runtime numbers element types as ONNX does.
-fn dtype(value: &ValueType) -> Option<DType> {
-    let element = value.tensor_type()?;
-    DType::from_code(ort::sys::ONNXTensorElementDataType::from(element) as i32)
 }
 
 #[cfg(test)]

@@ -50,6 +50,20 @@ impl Buffer {
         }
     }
 
+    pub(super) fn tract(&self) -> Result<&tract::Value> {
+        match self {
+            Buffer::Tract(value) => Ok(value),
+            Buffer::OnnxRuntime(_) => Err(foreign(onnxruntime::NAME, tract::NAME)),
+        }
+    }
+
+    pub(super) fn onnxruntime(&self) -> Result<&onnxruntime::Value> {
+        match self {
+            Buffer::OnnxRuntime(value) => Ok(value),
+            Buffer::Tract(_) => Err(foreign(tract::NAME, onnxruntime::NAME)),
+        }
+    }
+
     /// A copy on the host; `name` is for the error.
     pub(super) fn download(&self, name: &str) -> Result<Tensor> {
         let tensor = match self {
@@ -117,10 +131,10 @@ impl State {
 
     /// Checks that the buffers are of the engine that is about to run.
     pub(super) fn check_home(&self, home: Home) -> Result<()> {
-        if self.home == home {
-            return Ok(());
-        }
-        let there = self.home;
-        Err(Error::Program(format!("it runs on {home}, but the state is of {there}")))
+        if self.home == home { Ok(()) } else { Err(foreign(self.home, home)) }
     }
+}
+
+fn foreign(state: impl fmt::Display, engine: impl fmt::Display) -> Error {
+    Error::Program(format!("it runs on {engine}, but the state is of {state}"))
 }

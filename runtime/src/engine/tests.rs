@@ -19,7 +19,7 @@ pub(super) fn install_onnxruntime() {
 }
 
 /// Every engine of the CPU, with two threads.
-fn engines() -> Vec<Box<dyn Engine>> {
+pub(crate) fn engines() -> Vec<Box<dyn Engine>> {
     install_onnxruntime();
     let open = |engine| {
         let engine = open(&Settings { engine, threads: Some(2), ..Settings::default() }).unwrap();
@@ -276,6 +276,13 @@ fn choices_and_settings() {
         [Settings { threads: Some(0), ..tract }, Settings { provider: Provider::Cuda, ..tract }];
     for settings in refused {
         assert!(matches!(open(&settings), Err(Error::Setting(_))), "{settings:?}");
+    }
+    install_onnxruntime();
+    assert_eq!(open(&Settings::default()).unwrap().name(), "ort");
+    let cuda = Settings { provider: Provider::Cuda, ..Settings::default() };
+    if install::find(Provider::Cuda).is_err() {
+        let error = open(&cuda).err().unwrap().to_string();
+        assert!(error.contains("no cuda provider"), "{error}");
     }
     let engine = open(&tract).unwrap();
     let threads = std::thread::available_parallelism().unwrap().get();

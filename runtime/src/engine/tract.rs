@@ -22,7 +22,7 @@ use crate::{Error, Result};
 pub(super) const NAME: &str = "tract";
 
 /// The version that Cargo.toml pins; tract itself does not tell.
-const VERSION: &str = "0.23.9";
+pub const VERSION: &str = "0.23.9";
 
 /// A value of tract; cloning shares it.
 pub(super) type Value = TValue;
@@ -148,10 +148,7 @@ impl Session for Loaded {
 fn value(given: Given) -> Result<TValue> {
     match given {
         Given::Feed(feed) => upload(feed),
-        Given::Held(Buffer::Tract(value)) => Ok(value.clone()),
-        Given::Held(Buffer::OnnxRuntime(_)) => {
-            Err(Error::Program("the state is of another engine".to_owned()))
-        }
+        Given::Held(buffer) => buffer.tract().cloned(),
     }
 }
 

@@ -136,9 +136,8 @@ impl Log {
 
 /// The whole lines about steps up to `step`.
 fn until(text: &str, step: u64) -> String {
-    let early = |line: &&str| {
-        serde_json::from_str(line).is_ok_and(|metrics: Metrics| metrics.step <= step)
-    };
+    let early =
+        |line: &&str| serde_json::from_str(line).is_ok_and(|metrics: Metrics| metrics.step <= step);
     text.split_inclusive('\n').filter(|line| line.ends_with('\n')).filter(early).collect()
 }
 
@@ -167,7 +166,8 @@ mod tests {
     fn metrics(step: u64) -> Metrics {
         let mut sums = Sums::default();
         for (images, correct, loss) in [(3, 1, 2.0), (1, 1, 6.0)] {
-            let step = Step { images, correct, loss, kl: Some(10.0), seconds: 0.5, ..Step::default() };
+            let step =
+                Step { images, correct, loss, kl: Some(10.0), seconds: 0.5, ..Step::default() };
             sums.add(&step);
         }
         sums.metrics(Span::Epoch, 1, step, 0.1)

@@ -1,6 +1,7 @@
 //! Adversarial training: attack a batch, learn it, and again.
 
 mod metrics;
+mod position;
 mod schedule;
 mod settings;
 mod tensorboard;
@@ -103,7 +104,7 @@ pub struct Outcome {
 /// cannot be compiled or run, or the loss or a parameter is no longer finite. The
 /// checkpoints that are there then stay as they are.
 pub fn train(job: &Job, on_event: &mut dyn FnMut(Event)) -> Result<Outcome> {
-    let mut trainer = Trainer::new(job, on_event)?;
+    let trainer = Trainer::new(job, on_event)?;
     let (step, layout) = (trainer.step(), trainer.layout());
     thread::scope(|scope| {
         // Two batches ahead keep the engine busy and memory small.

@@ -1,67 +1,21 @@
 //! The loop over batches, and where a run stands in it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use graphs::{DType, Fact, Tensor, names};
-use serde::{Deserialize, Serialize};
 
 use super::metrics::{Log, Span, Step, Sums};
+use super::position::{Position, check_tensors};
 use super::{BEST, Event, Job, LAST, Outcome, Settings};
 use crate::checkpoint;
-use crate::data::{Batch, Dataset, Layout};
+use crate::data::{Batch, Layout};
 use crate::engine::State;
 use crate::sessions::{Draws, Loaded, Purpose, Sessions};
 use crate::target::Form;
 use crate::{Error, Result};
-
-/// Where a run stands, beside its tensors.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Position {
-    /// Steps taken; with the settings this gives epoch, place in it, and every draw.
-    step: u64,
-    settings: Settings,
-    images: usize,
-    /// CRC-32C of the labels in order: tells whether the data are the same.
-    labels: u32,
-    epoch: Sums,
-    group: Sums,
-    /// Images that the best epoch classified right.
-    best: Option<u64>,
-}
-
-impl Position {
-    fn start(settings: &Settings, dataset: &Dataset) -> Position {
-        Position {
-            step: 0,
-            settings: settings.clone(),
-            images: dataset.len(),
-            labels: crc32c::crc32c(bytemuck::cast_slice(dataset.labels())),
-            epoch: Sums::default(),
-            group: Sums::default(),
-            best: None,
-        }
-    }
-
-    /// The position of a run like `self` that is to go on where `old` stands.
-    ///
-    /// # Errors
-    /// When the settings or the images differ.
-    fn continued(self, old: Position) -> Result<Position> {
-        self.settings.check_continues(&old.settings)?;
-        if (self.images, self.labels) != (old.images, old.labels) {
-            return Err(Error::Setting(format!(
-                "data: the run to resume has {} images, and these are {} or have other labels; \
-                 give the same data and limit",
-                old.images, self.images
-            )));
-        }
-        Ok(Position { settings: self.settings, ..old })
-    }
-}
 
 pub(super) struct Trainer<'a> {
     job: &'a Job<'a>,
@@ -110,7 +64,18 @@ impl<'a> Trainer<'a> {
         let log = Log::open(job.folder, position.step)?;
         let per_epoch = dataset.batches(settings.batch).len() as u64;
         let saved = (position.step, Instant::now());
-        Ok(Trainer { job, on_event, sessions, state, moments, form, per_epoch, position, log, saved })
+        Ok(Trainer {
+            job,
+            on_event,
+            sessions,
+            state,
+            moments,
+            form,
+            per_epoch,
+            position,
+            log,
+            saved,
+        })
     }
 
     pub(super) fn step(&self) -> u64 {
@@ -177,12 +142,8 @@ impl<'a> Trainer<'a> {
     fn attack_and_update(&mut self, batch: Batch) -> Result<(Step, f64)> {
         let Job { settings, dataset, .. } = *self.job;
         let number = self.position.step;
-        let rate = settings.schedule.at(
-            settings.learning_rate,
-            number,
-            self.per_epoch,
-            settings.epochs,
-        );
+        let rate =
+            settings.schedule.at(settings.learning_rate, number, self.per_epoch, settings.epochs);
         if rate.optimizer_step == 1 {
             self.moments.iter().try_for_each(|(name, zero)| self.state.put(name, zero))?;
         }
@@ -282,7 +243,10 @@ fn check_labels(job: &Job, batch: usize) -> Result<()> {
 ///
 /// # Errors
 /// When one of them is not the optimizer's: then a parameter was forgotten.
-fn moments(update: &Loaded, initial: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
+fn moments(
+    update: &Loaded,
+    initial: &BTreeMap<String, Tensor>,
+) -> Result<BTreeMap<String, Tensor>> {
     let lacking = update.state().filter(|(name, _)| !initial.contains_key(*name));
     let zero = |(name, fact): (&str, &Fact)| {
         let parameter = [".velocity", ".moment1", ".moment2"]
@@ -296,28 +260,4 @@ fn moments(update: &Loaded, initial: &BTreeMap<String, Tensor>) -> Result<BTreeM
         }
     };
     lacking.map(zero).collect()
-}
-
-/// Checks that a checkpoint holds the state of this model and optimizer.
-fn check_tensors<'b>(
-    path: &Path,
-    found: &BTreeMap<String, Tensor>,
-    expected: impl Iterator<Item = (&'b String, &'b Tensor)>,
-) -> Result<()> {
-    let mut count = 0;
-    for (name, tensor) in expected {
-        count += 1;
-        let same = |found: &Tensor| (found.dtype(), found.shape()) == (tensor.dtype(), tensor.shape());
-        if !found.get(name).is_some_and(same) {
-            let reason = format!(
-                "it holds no `{name}` as {tensor:?}: it is of another model or optimizer; \
-                 give the same ones"
-            );
-            return Err(Error::file(path, reason));
-        }
-    }
-    match found.len() {
-        n if n == count => Ok(()),
-        n => Err(Error::file(path, format!("it holds {n} tensors, but the model has {count}"))),
-    }
 }

@@ -1,0 +1,57 @@
+//! Attributes come from files: they may be refused, but nothing panics.
+
+use graphs::{DType, Fact, Graph, Op, Role};
+use proptest::prelude::*;
+
+use crate::{Tape, gradients};
+
+fn number() -> impl Strategy<Value = i64> {
+    let odd = vec![i64::MIN, -1, 0, 1 << 30, 1 << 31, 1 << 62, i64::MAX];
+    prop_oneof![20 => 1..5i64, 1 => prop::sample::select(odd)]
+}
+
+fn list(count: usize) -> impl Strategy<Value = Vec<i64>> {
+    prop::collection::vec(number(), count)
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(prop_oneof![9 => 1..9usize, 1 => Just(1 << 30)], 4)
+}
+
+proptest! {
+    #[test]
+    fn no_window_panics(
+        name in prop::sample::select(vec!["Conv", "ConvTranspose", "MaxPool", "AveragePool"]),
+        lists in prop::collection::vec(list(2), 5),
+        pads in list(4),
+        group in number(),
+        flags in prop::array::uniform2(0..2i64),
+        auto in prop::sample::select(vec!["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"]),
+        given in prop::array::uniform5(any::<bool>()),
+        shape in sizes(),
+    ) {
+        let kernel: Vec<usize> =
+            lists[0].iter().map(|&n| usize::try_from(n).unwrap_or(1)).collect();
+        let mut op = Op::new(name).with("kernel_shape", &lists[0][..]).with("auto_pad", auto);
+        op = op.with("group", group).with("ceil_mode", flags[0]);
+        op = op.with("count_include_pad", flags[1]);
+        let names = ["strides", "dilations", "output_padding", "output_shape"];
+        for ((name, list), given) in names.iter().zip(&lists[1..]).zip(given) {
+            op = if given { op.with(name, &list[..]) } else { op };
+        }
+        op = if given[4] { op.with("pads", pads) } else { op };
+        let mut graph = Graph::new("any");
+        let fact = |shape: &[usize]| Fact::new(DType::F32, shape);
+        let mut arguments = vec![graph.input("x", Role::Data, fact(&shape))];
+        if name.starts_with("Conv") {
+            let weight = [&[shape[1]; 2], &kernel[..]].concat();
+            arguments.push(graph.input("w", Role::Data, fact(&weight)));
+        }
+        let mut tape = Tape::new(&mut graph, "any");
+        if let Ok(y) = tape.op(op, &arguments)
+            && let Ok(loss) = tape.reduce_sum(y, &[0, 1, 2, 3], false)
+        {
+            _ = gradients(&mut tape, loss, &arguments);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Where a run stands, and whether another can go on from there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use graphs::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::Settings;
+use super::metrics::Sums;
+use crate::data::Dataset;
+use crate::{Error, Result};
+
+/// Where a run stands, beside its tensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Position {
+    /// Steps taken; with the settings this gives epoch, place in it, and every draw.
+    pub(super) step: u64,
+    settings: Settings,
+    images: usize,
+    /// CRC-32C of the labels in order: tells whether the data are the same.
+    labels: u32,
+    pub(super) epoch: Sums,
+    pub(super) group: Sums,
+    /// Images that the best epoch classified right.
+    pub(super) best: Option<u64>,
+}
+
+impl Position {
+    pub(super) fn start(settings: &Settings, dataset: &Dataset) -> Position {
+        Position {
+            step: 0,
+            settings: settings.clone(),
+            images: dataset.len(),
+            labels: crc32c::crc32c(bytemuck::cast_slice(dataset.labels())),
+            epoch: Sums::default(),
+            group: Sums::default(),
+            best: None,
+        }
+    }
+
+    /// The position of a run like `self` that is to go on where `old` stands.
+    ///
+    /// # Errors
+    /// When the settings or the images differ.
+    pub(super) fn continued(self, old: Position) -> Result<Position> {
+        self.settings.check_continues(&old.settings)?;
+        if (self.images, self.labels) != (old.images, old.labels) {
+            return Err(Error::Setting(format!(
+                "data: the run to resume has {} images, and these are {} or have other labels; \
+                 give the same data and limit",
+                old.images, self.images
+            )));
+        }
+        Ok(Position { settings: self.settings, ..old })
+    }
+}
+
+/// Checks that a checkpoint holds the state of this model and optimizer.
+pub(super) fn check_tensors<'b>(
+    path: &Path,
+    found: &BTreeMap<String, Tensor>,
+    expected: impl Iterator<Item = (&'b String, &'b Tensor)>,
+) -> Result<()> {
+    let mut count = 0;
+    for (name, tensor) in expected {
+        count += 1;
+        let same =
+            |found: &Tensor| (found.dtype(), found.shape()) == (tensor.dtype(), tensor.shape());
+        if !found.get(name).is_some_and(same) {
+            let reason = format!(
+                "it holds no `{name}` as {tensor:?}: it is of another model or optimizer; \
+                 give the same ones"
+            );
+            return Err(Error::file(path, reason));
+        }
+    }
+    match found.len() {
+        n if n == count => Ok(()),
+        n => Err(Error::file(path, format!("it holds {n} tensors, but the model has {count}"))),
+    }
+}

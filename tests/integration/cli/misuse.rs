@@ -1,0 +1,59 @@
+//! Command lines that make no sense: exit code 2, before anything is read or written.
+
+use super::{Place, write_idx};
+
+#[test]
+fn clap_refuses_what_it_does_not_know() {
+    let place = Place::new();
+    for arguments in ["", "frobnicate", "new small-cnn", "inspect a.onnx --engine torch"] {
+        let output = place.advbnn(arguments).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(2), "advbnn {arguments}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "advbnn {arguments}");
+    }
+    for arguments in ["--help", "--version", "train --help"] {
+        assert!(!place.succeeds(arguments).is_empty());
+    }
+}
+
+#[test]
+fn values_that_make_no_sense_are_named_with_what_to_give() {
+    let place = Place::with_models();
+    write_idx(&place.path("data"), "train", 6, 8);
+    write_idx(&place.path("data"), "t10k", 6, 8);
+    let evaluate = "evaluate bayes.onnx --data data --engine tract";
+    let train = "train bayes.onnx --data data -o run --engine tract";
+    for (arguments, parts) in [
+        ("new vgg -o out.onnx".to_owned(), ["`vgg`", "vgg16, model-a"]),
+        ("new vgg16 -o out.onnx --input 3x32".to_owned(), ["--input 3x32", "3x32x32"]),
+        ("new vgg16 -o out.onnx --input 3x9x9".to_owned(), ["9x9", "at least 32x32"]),
+        ("convert net.onnx -o out.onnx --layers dense".to_owned(), ["--layers", "conv, linear"]),
+        ("convert net.onnx -o out.onnx --include (".to_owned(), ["--include `(`", "unclosed"]),
+        ("convert net.onnx -o out.onnx --init-s 0".to_owned(), ["--init-s 0", "positive"]),
+        ("convert net.onnx -o out.onnx --normalize .5".to_owned(), ["--normalize", "MEAN/STD"]),
+        ("export bayes.onnx -o out.onnx --mode random".to_owned(), ["--mode random", "frozen"]),
+        ("export bayes.onnx -o out.onnx --samples 0".to_owned(), ["--samples 0", "at least one"]),
+        ("compile bayes.onnx -o out --batch 0".to_owned(), ["--batch 0", "at least one"]),
+        (format!("{evaluate} --eps 2"), ["--eps 2", "8/255"]),
+        (format!("{evaluate} --attack deepfool"), ["`deepfool`", "fgsm, pgd"]),
+        (format!("{evaluate} --attack pgd:eot=0"), ["`eot`", "whole number"]),
+        (format!("{evaluate} --split val"), ["--split val", "train or test"]),
+        (format!("{train} --defense magic"), ["`magic`", "adv-bnn"]),
+        (format!("{train} --schedule fast"), ["--schedule", "cosine"]),
+        (format!("{train} --preset paper"), ["--preset paper", "paper-cifar10"]),
+        (format!("{train} --kl-scope some"), ["--kl-scope some", "last-layer"]),
+    ] {
+        place.fails(2, &arguments, &parts);
+    }
+}
+
+#[test]
+fn a_model_of_the_wrong_kind_is_told_what_to_do() {
+    let place = Place::with_models();
+    write_idx(&place.path("data"), "train", 6, 8);
+    let data = "--data data -o run --engine tract";
+    place.fails(1, &format!("train net.onnx {data}"), &["net.onnx", "run `advbnn convert` first"]);
+    place.fails(1, &format!("train bayes.onnx {data} --defense adv"), &["bayes.onnx", "bnn"]);
+    place.fails(1, "export net.onnx -o out.onnx", &["net.onnx", "--mode mean"]);
+    place.fails(1, "convert net.onnx -o out.onnx --include zzz", &["net.onnx", "inspect"]);
+    place.fails(1, "gradient net.onnx -o out.onnx --wrt zzz", &["net.onnx", "`zzz`", "inspect"]);
+}

@@ -1,0 +1,190 @@
+//! Gradients against finite differences, computed on the engine itself.
+
+use graphs::{Graph, Model, Op, Tensor, Value};
+use passes::{Lower, Pass, Tape, gradients};
+use runtime::engine::Engine;
+
+use crate::engines::{Runner, Values};
+use crate::models::{doubles, uniform};
+
+/// Gradients this small count as this large when errors are set in relation to them: the
+/// differences of float32 outputs are not exact either.
+const LEAST_NORM: f64 = 0.05;
+const DIRECTIONS: u64 = 8;
+
+/// An input that a gradient is taken for, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Point {
+    pub(crate) name: String,
+    pub(crate) value: Tensor,
+    /// How far an element may move without crossing a kink.
+    pub(crate) reach: f32,
+}
+
+/// A graph that computes both a function and its gradient.
+pub(crate) struct Trial {
+    pub(crate) model: Model,
+    pub(crate) points: Vec<Point>,
+    /// Values of the other inputs.
+    pub(crate) feeds: Values,
+    /// The function is the sum of these outputs' elements, times these weights.
+    pub(crate) weights: Vec<(String, Vec<f64>)>,
+    /// A step may meet a kink of the function, which spoils a direction, but hardly half of them.
+    pub(crate) kinks: bool,
+}
+
+/// The output that holds the gradient with respect to input `name`.
+pub(crate) fn gradient_of(name: &str) -> String {
+    format!("{name}.gradient")
+}
+
+impl Trial {
+    /// The sum of all elements of `outputs`, weighted at random, and its gradient with respect to
+    /// every point.
+    pub(crate) fn new(
+        graph: Graph,
+        outputs: &[Value],
+        targets: &[(Value, Point)],
+    ) -> passes::Result<Trial> {
+        let mut model = Model::new(graph);
+        let tape = &mut Tape::new(&mut model.graph, "trial");
+        let (loss, weights) = weighted_sum(tape, outputs)?;
+        let values: Vec<Value> = targets.iter().map(|(value, _)| *value).collect();
+        let slopes = gradients(tape, loss, &values)?;
+        let mut named = Vec::new();
+        for (i, (&output, weight)) in outputs.iter().zip(weights).enumerate() {
+            let name = format!("y{i}");
+            model.graph.output(&name, output);
+            named.push((name, doubles(&weight)));
+        }
+        for ((_, point), slope) in targets.iter().zip(slopes) {
+            model.graph.output(&gradient_of(&point.name), slope);
+        }
+        Lower.run(&mut model)?;
+        model.graph.sweep();
+        model.graph.check()?;
+        let points = targets.iter().map(|(_, point)| point.clone()).collect();
+        Ok(Trial { model, points, feeds: Values::new(), weights: named, kinks: false })
+    }
+
+    /// The same for the gradient of the weighted sum in place of the outputs.
+    pub(crate) fn second(
+        mut graph: Graph,
+        outputs: &[Value],
+        targets: &[(Value, Point)],
+    ) -> passes::Result<Trial> {
+        let tape = &mut Tape::new(&mut graph, "first");
+        let (loss, _) = weighted_sum(tape, outputs)?;
+        let values: Vec<Value> = targets.iter().map(|(value, _)| *value).collect();
+        let slopes = gradients(tape, loss, &values)?;
+        Trial::new(graph, &slopes, targets)
+    }
+
+    /// Multiplies every gradient, so that a test can see that it notices.
+    pub(crate) fn spoil(&mut self, factor: f32) {
+        for point in &self.points {
+            let graph = &mut self.model.graph;
+            let port = graph.outputs.iter().position(|p| p.name == gradient_of(&point.name));
+            let port = port.expect("a gradient");
+            let mut tape = Tape::new(graph, "spoil");
+            let factor = tape.scalar(factor);
+            let right = tape.graph.outputs[port].value;
+            let wrong = tape.apply("Mul", &[right, factor]).expect("a product");
+            graph.outputs[port].value = wrong;
+        }
+    }
+
+    /// The error of the worst gradient, in units of its norm, and the input it is of: the error
+    /// of its derivative along the worst direction, or half-way to it where there are kinks.
+    pub(crate) fn error(&self, engine: &dyn Engine) -> runtime::Result<(f64, String)> {
+        let mut runner = Runner::of_model(engine, &self.model)?;
+        let mut feeds = self.feeds.clone();
+        feeds.extend(self.points.iter().map(|p| (p.name.clone(), p.value.clone())));
+        let at = runner.run(&feeds)?;
+        let mut worst = (0.0, String::new());
+        for point in &self.points {
+            let gradient = doubles(&at[&gradient_of(&point.name)]);
+            let norm = gradient.iter().map(|g| g * g).sum::<f64>().sqrt().max(LEAST_NORM);
+            let mut errors = Vec::new();
+            for seed in 0..DIRECTIONS {
+                let direction = direction(&point.name, seed, gradient.len());
+                let parts = gradient.iter().zip(&direction);
+                let slope: f64 = parts.map(|(g, d)| g * f64::from(*d)).sum();
+                let found = self.slope(&mut runner, &feeds, point, &direction)?;
+                errors.push((found - slope).abs() / norm);
+            }
+            // NaN sorts behind every number.
+            errors.sort_by(f64::total_cmp);
+            let error = errors[if self.kinks { errors.len() / 2 } else { errors.len() - 1 }];
+            if !(error <= worst.0) {
+                worst = (error, point.name.clone());
+            }
+        }
+        Ok(worst)
+    }
+
+    /// The derivative along `direction` by central differences of two steps, extrapolated
+    /// (Richardson).
+    fn slope(
+        &self,
+        runner: &mut Runner,
+        feeds: &Values,
+        point: &Point,
+        direction: &[f32],
+    ) -> runtime::Result<f64> {
+        let mut central = |step: f32| -> runtime::Result<f64> {
+            let ahead = self.value(runner, feeds, point, direction, step)?;
+            let behind = self.value(runner, feeds, point, direction, -step)?;
+            Ok((ahead - behind) / f64::from(2.0 * step))
+        };
+        Ok((4.0 * central(point.reach / 2.0)? - central(point.reach)?) / 3.0)
+    }
+
+    /// The function with one input moved along `direction`.
+    fn value(
+        &self,
+        runner: &mut Runner,
+        feeds: &Values,
+        point: &Point,
+        direction: &[f32],
+        step: f32,
+    ) -> runtime::Result<f64> {
+        let values = point.value.floats()?;
+        let moved = values.iter().zip(direction).map(|(v, d)| v + step * d).collect();
+        let mut feeds = feeds.clone();
+        feeds.insert(point.name.clone(), Tensor::new(point.value.shape(), moved)?);
+        let outputs = runner.run(&feeds)?;
+        let weighted = |(name, weights): &(String, Vec<f64>)| -> f64 {
+            doubles(&outputs[name]).iter().zip(weights).map(|(y, w)| y * w).sum()
+        };
+        Ok(self.weights.iter().map(weighted).sum())
+    }
+}
+
+/// The sum of all elements of `outputs` times random weights, and the weights.
+fn weighted_sum(tape: &mut Tape, outputs: &[Value]) -> passes::Result<(Value, Vec<Tensor>)> {
+    let mut weights = Vec::new();
+    let mut total: Option<Value> = None;
+    for (i, &output) in outputs.iter().enumerate() {
+        let shape = tape.shape(output)?;
+        let weight = uniform("weights", i as u64, &shape, -1.0, 1.0);
+        weights.push(weight.clone());
+        let weight = tape.constant(weight);
+        let product = tape.apply("Mul", &[output, weight])?;
+        let axes: Vec<usize> = (0..shape.len()).collect();
+        let sum = tape.reduce_sum(product, &axes, false)?;
+        total = Some(match total {
+            None => sum,
+            Some(total) => tape.op(Op::new("Add"), &[total, sum])?,
+        });
+    }
+    Ok((total.expect("an output"), weights))
+}
+
+/// Elements of either sign between 1/2 and 1 in size, so that no two of them cancel exactly and
+/// none goes farther than the reach.
+fn direction(name: &str, seed: u64, count: usize) -> Vec<f32> {
+    let numbers = uniform(&format!("direction of {name}"), seed, &[count], -1.0, 1.0);
+    let numbers = numbers.floats().expect("floats");
+    numbers.iter().map(|v| if *v < 0.0 { v / 2.0 - 0.5 } else { v / 2.0 + 0.5 }).collect()
+}

@@ -1,0 +1,16 @@
+//! What only running on real engines proves: every operator's shape and gradient, whole networks,
+//! the training programs, and the exports.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod cli;
+mod differences;
+mod engines;
+mod export;
+mod kl;
+mod models;
+mod networks;
+mod normals;
+mod operators;
+mod optimizers;
+mod programs;

@@ -1,0 +1,103 @@
+//! The numbers that an export makes of its seed are standard normal and independent.
+
+use graphs::{DType, Fact, Graph, Model, Op, Role, Tensor};
+use passes::InitStd;
+use passes::export::{Mode, Noise, SEED, export};
+
+use crate::engines::{Runner, Values, onnxruntime};
+use crate::models::{convert, doubles};
+
+/// Weights of each of the two tensors.
+const COUNT: usize = 1_000_000;
+/// How many standard errors count as chance: 1 in 147,000 for a single one.
+const CHANCE: f64 = 4.5;
+
+/// The draws of two weight tensors for a seed: logits that are a 0, then both tensors (of mean 0
+/// and log-std 0) times 1. Against the 0, Softmax can be undone.
+struct Draws(Runner);
+
+impl Draws {
+    fn new() -> Draws {
+        let mut graph = Graph::new("draws");
+        let fact = |columns: usize| Fact::new(DType::F32, &[1, columns]);
+        let x = graph.input("x", Role::Data, fact(1));
+        let zero = graph.initializer("zero", Tensor::scalar(0f32));
+        let first = graph.op("first", Op::new("Mul"), &[Some(x), Some(zero)], vec![fact(1)]);
+        let mut parts = vec![Some(first.into())];
+        for name in ["a", "b"] {
+            let weight = Tensor::full(&[1, COUNT], 0f32).expect("zeros");
+            let weight = graph.initializer(name, weight);
+            let product = Op::new("MatMul");
+            let y = graph.op(name, product, &[Some(x), Some(weight)], vec![fact(COUNT)]);
+            parts.push(Some(y.into()));
+        }
+        let concat = Op::new("Concat").with("axis", 1);
+        let logits = graph.op("logits", concat, &parts, vec![fact(2 * COUNT + 1)]);
+        graph.output("logits", logits.into());
+        let model = convert(Model::new(graph), InitStd::Constant(1.0));
+        let mode = Mode::Stochastic { noise: Noise::Seed, samples: 1, functions: false };
+        let model = export(&model, &mode, graphs::OPSET).expect("an export");
+        Draws(Runner::of_model(onnxruntime(), &model).expect("a session"))
+    }
+
+    fn of_seed(&mut self, seed: i64) -> [Vec<f64>; 2] {
+        let one = Tensor::full(&[1, 1], 1f32).expect("a one");
+        let feeds = [("x".to_owned(), one), (SEED.to_owned(), Tensor::scalar(seed))];
+        let outputs = self.0.run(&Values::from(feeds)).expect("a run");
+        let probabilities = doubles(&outputs[graphs::names::PROBABILITIES]);
+        let (zero, rest) = probabilities.split_first().expect("probabilities");
+        let (a, b) = rest.split_at(COUNT);
+        [a, b].map(|part| part.iter().map(|p| (p / zero).ln()).collect())
+    }
+}
+
+/// Asserts that a mean of `count` independent numbers of variance `variance` is `expected`.
+#[track_caller]
+fn assert_chance(what: &str, found: f64, expected: f64, variance: f64, count: usize) {
+    let error = (found - expected) / (variance / count as f64).sqrt();
+    assert!(error.abs() < CHANCE, "{what}: {found}, {error} standard errors off");
+}
+
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    values.sum::<f64>() / count
+}
+
+/// Values and squares of both are uncorrelated.
+#[track_caller]
+fn assert_uncorrelated(what: &str, a: &[f64], b: &[f64]) {
+    let count = a.len().min(b.len());
+    let pairs = || a[..count].iter().zip(&b[..count]);
+    assert_chance(what, mean(pairs().map(|(a, b)| a * b)), 0.0, 1.0, count);
+    let squares = mean(pairs().map(|(a, b)| (a * a - 1.0) * (b * b - 1.0)));
+    assert_chance(&format!("squares, {what}"), squares, 0.0, 4.0, count);
+}
+
+#[test]
+fn draws_of_a_seed_are_standard_normal_and_independent() {
+    let mut draws = Draws::new();
+    let seeds = [0, 1, 2, -1, 1 << 32];
+    let drawn = seeds.map(|seed| draws.of_seed(seed));
+    for [a, b] in &drawn {
+        for x in [a, b] {
+            // Variances of the powers of a standard normal number: 1, 2, 15, 96.
+            assert_chance("mean", mean(x.iter().copied()), 0.0, 1.0, COUNT);
+            assert_chance("variance", mean(x.iter().map(|x| x * x)), 1.0, 2.0, COUNT);
+            assert_chance("third moment", mean(x.iter().map(|x| x.powi(3))), 0.0, 15.0, COUNT);
+            assert_chance("kurtosis", mean(x.iter().map(|x| x.powi(4))), 3.0, 96.0, COUNT);
+            let beyond = mean(x.iter().map(|x| f64::from(u8::from(x.abs() > 3.0))));
+            assert_chance("share beyond 3", beyond, 0.002_699_8, 0.002_699_8, COUNT);
+            for lag in [1, 2, 3, 4, 8, 16, 64, 256, 1 << 16, COUNT / 2] {
+                assert_uncorrelated(&format!("lag {lag}"), x, &x[lag..]);
+            }
+        }
+        assert_uncorrelated("tensors", a, b);
+    }
+    for (i, one) in drawn.iter().enumerate() {
+        for other in &drawn[..i] {
+            for (a, b) in one.iter().zip(other) {
+                assert_uncorrelated("seeds", a, b);
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Every row of the table of operators, on every engine.
+
+use graphs::{DType, Fact, Graph, Model, NodeId, Role, Tensor, Value};
+use passes::Tape;
+use passes::ops::{Argument, Case, Def, Gradient, table};
+use runtime::noise::permutation;
+
+use crate::differences::{Point, Trial};
+use crate::engines::{Runner, Values, difference, engines};
+use crate::models::uniform;
+
+/// The greatest error of a gradient, relative to its norm.
+const TOLERANCE: f64 = 1e-3;
+/// How far an element moves at most.
+const REACH: f32 = 1.0 / 32.0;
+
+/// Operators whose second derivatives are checked too, as attacks with a penalty on the gradient
+/// need them.
+const SMOOTH: &[&str] = &[
+    "Conv", "Cos", "Div", "Erf", "Exp", "Gemm", "LayerNormalization", "Log", "LogSoftmax", "MatMul",
+    "Mul", "Pow", "Reciprocal", "Sigmoid", "Sin", "Softmax", "Softplus", "Sqrt", "Tanh",
+];
+
+/// A case as a graph.
+struct Call {
+    graph: Graph,
+    node: NodeId,
+    /// The arguments that a gradient is taken for.
+    targets: Vec<(Value, Point)>,
+}
+
+impl Call {
+    fn new(case: &Case) -> Call {
+        let mut graph = Graph::new("case");
+        let (mut arguments, mut targets) = (Vec::new(), Vec::new());
+        for (i, (argument, point)) in case.arguments.iter().zip(points(case)).enumerate() {
+            arguments.push(match (argument, point) {
+                (Argument::Constant(tensor), _) => {
+                    Some(graph.initializer(&format!("c{i}"), tensor.clone()))
+                }
+                (_, Some(point)) => {
+                    let fact = Fact::of(&point.value);
+                    let value = graph.input(&point.name, Role::Data, fact);
+                    targets.push((value, point));
+                    Some(value)
+                }
+                _ => None,
+            });
+        }
+        let mut tape = Tape::new(&mut graph, "case");
+        let node = tape.call(case.op.clone(), &arguments, case.outputs).expect("a legal case");
+        Call { graph, node, targets }
+    }
+
+    fn outputs(&self) -> Vec<Value> {
+        let slots = 0..self.graph.node(self.node).outputs.len();
+        slots.map(|slot| Value { node: self.node, slot }).collect()
+    }
+
+    /// The outputs that a gradient can come from.
+    fn floats(&self) -> Vec<Value> {
+        let mut outputs = self.outputs();
+        outputs.retain(|&y| self.graph.fact(y).dtype == Some(DType::F32));
+        outputs
+    }
+}
+
+/// The values of the random arguments. All distinct ones share one grid of even spaces around 0,
+/// so that no two values are equal, of different arguments neither. Some of the grid is left over,
+/// so that they do not sum to 0.
+fn points(case: &Case) -> Vec<Option<Point>> {
+    let distinct: usize = case
+        .arguments
+        .iter()
+        .map(|a| if let Argument::Distinct { shape } = a { shape.iter().product() } else { 0 })
+        .sum();
+    let count = distinct.next_multiple_of(2) + 2;
+    let mut grid = permutation(1, 0, count)
+        .into_iter()
+        .map(|i| (2 * i + 1) as f32 / count as f32 - 1.0);
+    let point = |(i, argument): (usize, &Argument)| {
+        let name = format!("x{i}");
+        match argument {
+            Argument::Absent | Argument::Constant(_) => None,
+            Argument::Random { shape, low, high } => {
+                let value = uniform(&name, 1, shape, *low, *high);
+                Some(Point { name, value, reach: REACH.min((high - low) / 4.0) })
+            }
+            Argument::Distinct { shape } => {
+                let values = grid.by_ref().take(shape.iter().product()).collect();
+                let value = Tensor::new(shape, values).expect("a share of the grid");
+                Some(Point { name, value, reach: REACH.min(0.25 / count as f32) })
+            }
+        }
+    };
+    case.arguments.iter().enumerate().map(point).collect()
+}
+
+/// Every case of the table.
+fn cases() -> impl Iterator<Item = (&'static Def, Case)> {
+    table().into_iter().flat_map(|def| (def.cases)().into_iter().map(move |case| (def, case)))
+}
+
+/// Panics with all failures.
+#[track_caller]
+fn none(failures: Vec<String>) {
+    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn every_case_gives_the_same_on_every_engine_and_what_was_inferred() {
+    let mut failures = Vec::new();
+    for (_, case) in cases() {
+        let mut call = Call::new(&case);
+        for (i, output) in call.outputs().into_iter().enumerate() {
+            call.graph.output(&format!("y{i}"), output);
+        }
+        let feeds: Values =
+            call.targets.iter().map(|(_, p)| (p.name.clone(), p.value.clone())).collect();
+        let model = Model::new(call.graph.clone());
+        let run = |engine| Runner::of_model(engine, &model)?.run(&feeds);
+        let [tract, ort] = engines().each_ref().map(|engine| run(engine.as_ref()));
+        let ort = match ort {
+            Ok(ort) => ort,
+            Err(error) => {
+                failures.push(format!("{case:?}: {error}"));
+                continue;
+            }
+        };
+        for (i, output) in call.outputs().into_iter().enumerate() {
+            let (inferred, found) = (call.graph.fact(output), Fact::of(&ort[&format!("y{i}")]));
+            if *inferred != found {
+                failures.push(format!("{case:?}: output {i} is {found}, inferred {inferred}"));
+            }
+        }
+        match (tract, case.tract_lacks) {
+            (Err(error), None) => failures.push(format!("{case:?}: {error}")),
+            (Ok(_), Some(reason)) => {
+                failures.push(format!("{case:?}: tract runs it; no more `{reason}`"));
+            }
+            (Err(_), Some(_)) => {}
+            (Ok(tract), None) => {
+                let pairs = tract.iter().zip(&ort);
+                let apart = pairs.filter_map(|((name, t), (_, o))| {
+                    Some(format!("{case:?}: {name}: {}", difference(t, o, 1e-5)?))
+                });
+                failures.extend(apart);
+            }
+        }
+    }
+    none(failures);
+}
+
+/// Checks a trial on every engine that can run it; the worst error.
+fn check(case: &Case, trial: passes::Result<Trial>, failures: &mut Vec<String>) {
+    let trial = match trial {
+        Ok(trial) => trial,
+        Err(error) => return failures.push(format!("{case:?}: {error}")),
+    };
+    let graph = &trial.model.graph;
+    let called = |id| graph.node(id).op().is_some_and(|op| op.op_type == case.op.op_type);
+    for engine in engines() {
+        if engine.name() == "tract" && case.tract_lacks.is_some() && graph.ids().any(called) {
+            continue;
+        }
+        match trial.error(engine.as_ref()) {
+            Ok((error, _)) if error <= TOLERANCE => {}
+            Ok((error, input)) => {
+                failures.push(format!("{case:?} on {}: {input}: {error:.2e}", engine.name()));
+            }
+            Err(error) => failures.push(format!("{case:?}: {error}")),
+        }
+    }
+}
+
+#[test]
+fn every_gradient_agrees_with_finite_differences() {
+    let mut failures = Vec::new();
+    for (def, case) in cases() {
+        let call = Call::new(&case);
+        let (outputs, targets) = (call.floats(), call.targets);
+        let differentiable = !matches!(def.gradient, Gradient::Missing);
+        if differentiable && !outputs.is_empty() && !targets.is_empty() {
+            check(&case, Trial::new(call.graph, &outputs, &targets), &mut failures);
+        }
+    }
+    none(failures);
+}
+
+#[test]
+fn second_derivatives_of_smooth_operators_agree_with_finite_differences() {
+    let mut failures = Vec::new();
+    for (_, case) in cases().filter(|(def, _)| SMOOTH.contains(&def.op)) {
+        let call = Call::new(&case);
+        let outputs = call.floats();
+        check(&case, Trial::second(call.graph, &outputs, &call.targets), &mut failures);
+    }
+    none(failures);
+}
+
+#[test]
+fn every_rule_has_a_case_that_proves_it() {
+    let proves = |case: &Case| {
+        let call = Call::new(case);
+        !call.floats().is_empty() && !call.targets.is_empty()
+    };
+    for def in table() {
+        let proven = (def.cases)().iter().any(proves);
+        assert!(proven || !matches!(def.gradient, Gradient::Rule(_)), "{}", def.op);
+    }
+}
+
+#[test]
+fn a_gradient_that_is_five_percent_too_long_is_caught() {
+    for (_, case) in cases().filter(|(def, _)| ["Conv", "MaxPool", "Tanh"].contains(&def.op)) {
+        let call = Call::new(&case);
+        let outputs = call.floats();
+        let mut trial = Trial::new(call.graph, &outputs, &call.targets).expect("a trial");
+        trial.spoil(1.05);
+        for engine in engines() {
+            let (error, _) = trial.error(engine.as_ref()).expect("a run");
+            assert!(error > 10.0 * TOLERANCE, "{case:?}: {error}");
+        }
+    }
+}
