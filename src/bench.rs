@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::{Bench, Machine};
 use crate::programs::{Programs, open_engine};
-use crate::{data, misuse, model, progress};
+use crate::{data, misuse, model, print, progress};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -70,9 +70,9 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
         timings: timings?,
     };
     if flags.json {
-        println!("{}", serde_json::to_string(&line)?);
+        print::line(serde_json::to_string(&line)?)?;
     } else {
-        println!("{}", table(&line));
+        print::line(table(&line))?;
     }
     Ok(())
 }

@@ -277,7 +277,7 @@ pub struct Train {
     pub augment: String,
     /// Use so many images only
     #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub limit: Option<std::num::NonZeroUsize>,
     /// Seed of shuffling, augmentation and noise
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
@@ -320,7 +320,7 @@ pub struct Evaluate {
     pub samples: usize,
     /// Use so many images only
     #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub limit: Option<std::num::NonZeroUsize>,
     /// Images of a batch
     #[arg(long, default_value_t = 100)]
     pub batch: usize,

@@ -6,7 +6,7 @@ use runtime::sessions::Purpose;
 use crate::cli::Compile;
 use crate::programs::Programs;
 use crate::settings::Recipe;
-use crate::{misuse, model};
+use crate::{misuse, model, print};
 
 pub(crate) fn run(flags: &Compile) -> Result<()> {
     let recipe = Recipe::new(&flags.training)?;
@@ -30,7 +30,7 @@ pub(crate) fn run(flags: &Compile) -> Result<()> {
             .with_context(context)?;
         let path = flags.output.join(name);
         model::write(&program.model, &path)?;
-        println!("wrote {}: batch {}", path.display(), recipe.batch);
+        print::line(format_args!("wrote {}: batch {}", path.display(), recipe.batch))?;
     }
     Ok(())
 }

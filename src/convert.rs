@@ -2,37 +2,40 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
+use graphs::Model;
 use passes::{FreeBatch, Hoist, InitStd, Layer, Pipeline, Upgrade, posteriors};
 use regex::Regex;
 
 use crate::cli::Convert;
-use crate::{misuse, model};
+use crate::{misuse, model, print};
 
 pub(crate) fn run(flags: &Convert) -> Result<()> {
     let mut network = model::read(&flags.model)?;
-    let output = flags.output.display();
-    if flags.layers == ["none"] && flags.normalize.is_none() {
-        model::write(&network, &flags.output)?;
-        println!("wrote {output}: unchanged");
-        return Ok(());
+    let remark = rewrite(flags, &mut network)?;
+    model::write(&network, &flags.output)?;
+    print::line(format_args!("wrote {}: {remark}", flags.output.display()))
+}
+
+/// Converts, and says what was done.
+fn rewrite(flags: &Convert, network: &mut Model) -> Result<String> {
+    model::normalize(network, flags.normalize.as_deref())?;
+    if flags.layers == ["none"] {
+        let unchanged = flags.normalize.is_none();
+        return Ok(if unchanged { "unchanged" } else { "normalization in front" }.to_owned());
     }
-    model::normalize(&mut network, flags.normalize.as_deref())?;
-    if flags.layers != ["none"] {
-        let pass = pass(flags)?;
-        Pipeline::new().then(Hoist).then(Upgrade).then(FreeBatch).then(pass).run(&mut network)?;
-        let count = posteriors(&network.graph)?.len();
-        if count == 0 {
-            anyhow::bail!(
-                "{}: no weight was selected; `advbnn inspect` shows what can become variational",
-                flags.model.display()
-            );
-        }
-        println!("wrote {output}: {count} weight tensors are variational");
-    } else {
-        println!("wrote {output}: normalization in front");
+    let before = posteriors(&network.graph)?.len();
+    let pass = pass(flags)?;
+    let context = || flags.model.display().to_string();
+    let pipeline = Pipeline::new().then(Hoist).then(Upgrade).then(FreeBatch).then(pass);
+    pipeline.run(network).with_context(context)?;
+    match posteriors(&network.graph)?.len() - before {
+        0 => bail!(
+            "{}: no weight was selected; `advbnn inspect` shows what can become variational",
+            flags.model.display()
+        ),
+        count => Ok(format!("{count} weight tensors are variational")),
     }
-    model::write(&network, &flags.output)
 }
 
 fn pass(flags: &Convert) -> Result<passes::Convert> {

@@ -1,11 +1,13 @@
 //! Loading the images that a command names, as its model takes them.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use graphs::{Kind, Model, Role};
 use runtime::data::{Dataset, Request, Split, load as load_images};
 
+use crate::programs::Programs;
 use crate::{misuse, progress};
 
 pub(crate) fn split(text: &str) -> Result<Split> {
@@ -21,7 +23,7 @@ pub(crate) fn load(
     path: &Path,
     split: Split,
     model: &Model,
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
     quiet: bool,
 ) -> Result<Dataset> {
     let bar = progress::bar(0, "images", quiet);
@@ -30,10 +32,18 @@ pub(crate) fn load(
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     };
-    let request = Request { split, shape: image_shape(model), limit, progress: &report };
+    let request = Request {
+        split,
+        shape: image_shape(model),
+        limit: limit.map(NonZeroUsize::get),
+        progress: &report,
+    };
     let dataset = load_images(path, &request);
     bar.finish_and_clear();
-    Ok(dataset?)
+    let dataset = dataset?;
+    let classes = Programs::new(model).classes()?;
+    dataset.check(classes).with_context(|| path.display().to_string())?;
+    Ok(dataset)
 }
 
 /// The `[C, H, W]` of the model's images, if its file tells: `[N, C, H, W]`, or

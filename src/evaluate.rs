@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::cli::{Evaluate, Machine};
 use crate::programs::{Programs, open_engine};
 use crate::settings::fraction;
-use crate::{data, misuse, model, progress};
+use crate::{data, misuse, model, print, progress};
 
 /// What `--json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -42,9 +42,9 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
         runtime::write_whole(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
     }
     if flags.json {
-        println!("{}", serde_json::to_string(&evaluation)?);
+        print::line(serde_json::to_string(&evaluation)?)?;
     } else {
-        println!("{}", table(&[("", &evaluation)]));
+        print::line(table(&[("", &evaluation)]))?;
     }
     Ok(())
 }

@@ -6,16 +6,27 @@ use passes::export::{Mode, Noise};
 use runtime::noise;
 
 use crate::cli::Export;
-use crate::{misuse, model};
+use crate::{misuse, model, print};
 
 pub(crate) fn run(flags: &Export) -> Result<()> {
+    if !(18..=21).contains(&flags.opset) {
+        return Err(misuse(format!(
+            "--opset {}: 18 to 21 are possible (from 22 on engines lack random operators)",
+            flags.opset
+        )));
+    }
     let network = model::read(&flags.model)?;
     let mode = mode(flags, &network)?;
     let graph = passes::export::export(&network, &mode, flags.opset)
         .with_context(|| flags.model.display().to_string())?;
     model::write(&graph, &flags.output)?;
     let outputs: Vec<&str> = graph.graph.outputs.iter().map(|p| p.name.as_str()).collect();
-    println!("wrote {}: {} graph, {}", flags.output.display(), flags.mode, outputs.join(", "));
+    print::line(format_args!(
+        "wrote {}: {} graph, {}",
+        flags.output.display(),
+        flags.mode,
+        outputs.join(", ")
+    ))?;
     Ok(())
 }
 
@@ -34,6 +45,11 @@ fn mode(flags: &Export, network: &Model) -> Result<Mode> {
                 "input" => Noise::Input,
                 other => return Err(misuse(format!("--noise {other}: use random, seed or input"))),
             };
+            if flags.functions && (flags.samples != 1 || noise != Noise::Random) {
+                return Err(misuse(
+                    "--functions: functions draw their noise themselves; use it with --noise random and one sample",
+                ));
+            }
             if flags.samples == 0 {
                 return Err(misuse("--samples 0: an ensemble needs at least one draw"));
             }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 
 use crate::cli::Gradient;
-use crate::model;
+use crate::{model, print};
 
 pub(crate) fn run(flags: &Gradient) -> Result<()> {
     let network = model::read(&flags.model)?;
@@ -12,6 +12,6 @@ pub(crate) fn run(flags: &Gradient) -> Result<()> {
         .with_context(|| flags.model.display().to_string())?;
     model::write(&gradient, &flags.output)?;
     let outputs: Vec<&str> = gradient.graph.outputs.iter().map(|p| p.name.as_str()).collect();
-    println!("wrote {}: {}", flags.output.display(), outputs.join(", "));
+    print::line(format_args!("wrote {}: {}", flags.output.display(), outputs.join(", ")))?;
     Ok(())
 }

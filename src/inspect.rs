@@ -10,7 +10,7 @@ use passes::{Hoist, Pipeline, Upgrade, is_variational, posteriors, weights};
 use serde::Serialize;
 
 use crate::cli::Inspect;
-use crate::model;
+use crate::{model, print};
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -45,9 +45,9 @@ pub(crate) fn run(flags: &Inspect) -> Result<()> {
         std::fs::write(path, dot(&network.graph)?).with_context(|| path.display().to_string())?;
     }
     if flags.json {
-        println!("{}", serde_json::to_string(&summary)?);
+        print::line(serde_json::to_string(&summary)?)?;
     } else {
-        print(&summary, &network)?;
+        show(&summary, &network)?;
     }
     Ok(())
 }
@@ -114,7 +114,7 @@ fn parameters(network: &Model) -> Result<usize> {
     Ok(values.into_iter().filter_map(|v| graph.tensor(v)).map(graphs::Tensor::len).sum())
 }
 
-fn print(summary: &Summary, network: &Model) -> Result<()> {
+fn show(summary: &Summary, network: &Model) -> Result<()> {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     let ports = |ports: &[Port]| {
@@ -138,17 +138,17 @@ fn print(summary: &Summary, network: &Model) -> Result<()> {
         Some(first) => format!("no: {first}"),
     };
     table.add_row(["differentiable", &gradient]);
-    println!("{table}");
+    print::line(table)?;
     if !summary.converted {
-        print_candidates(network);
+        show_candidates(network)?;
     }
     Ok(())
 }
 
 /// One line per node with weights: what `convert` would do.
-fn print_candidates(network: &Model) {
-    let Ok(upgraded) = upgraded(network) else { return };
-    let Ok(found) = weights(&upgraded) else { return };
+fn show_candidates(network: &Model) -> Result<()> {
+    let Ok(upgraded) = upgraded(network) else { return Ok(()) };
+    let found = weights(&upgraded)?;
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["layer", "node", "weight", "shape"]);
@@ -159,7 +159,7 @@ fn print_candidates(network: &Model) {
         let node = graph.node(weight.node).describe();
         table.add_row([weight.layer.to_string(), node, source.name.clone(), shape]);
     }
-    println!("\n{table}");
+    print::line(format_args!("\n{table}"))
 }
 
 /// The graph in Graphviz's language.

@@ -12,6 +12,7 @@ mod inspect;
 mod model;
 mod new;
 mod predict;
+pub mod print;
 mod programs;
 mod progress;
 mod quickstart;

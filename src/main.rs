@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     match advbnn::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", advbnn::one_line(&error));
+            advbnn::print::remark(format_args!("error: {}", advbnn::one_line(&error)));
             ExitCode::from(if error.is::<advbnn::Misuse>() { 2 } else { 1 })
         }
     }

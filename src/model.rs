@@ -1,24 +1,26 @@
 //! Reading models: files and run folders, with what the flags put in front.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 use graphs::Model;
 use passes::{Normalize, Pipeline};
 
 /// Reads an ONNX file, or the `model.onnx` of a run folder.
 pub(crate) fn read(path: &Path) -> Result<Model> {
-    let file = file_of(path);
-    Model::read(&file).with_context(|| file.display().to_string())
-}
-
-fn file_of(path: &Path) -> PathBuf {
-    if path.is_dir() { path.join("model.onnx") } else { path.to_owned() }
+    if !path.is_dir() {
+        return Ok(Model::read(path)?);
+    }
+    let file = path.join("model.onnx");
+    if !file.exists() {
+        bail!("{}: no model.onnx here; a run folder has one once it is trained", path.display());
+    }
+    Ok(Model::read(&file)?)
 }
 
 /// Writes a model, whole or not at all.
 pub(crate) fn write(model: &Model, path: &Path) -> Result<()> {
-    model.write(path).with_context(|| path.display().to_string())
+    Ok(model.write(path)?)
 }
 
 /// Puts `--normalize MEAN/STD` in front of the model.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use passes::Architecture;
 
 use crate::cli::New;
-use crate::{misuse, model};
+use crate::{misuse, model, print};
 
 pub(crate) fn run(flags: &New) -> Result<()> {
     let architecture: Architecture = flags.architecture.parse().map_err(misuse)?;
@@ -12,8 +12,7 @@ pub(crate) fn run(flags: &New) -> Result<()> {
     let network =
         architecture.build(input, flags.classes, flags.width, flags.seed).map_err(misuse)?;
     model::write(&network, &flags.output)?;
-    println!("wrote {}: {architecture}, fresh weights", flags.output.display());
-    Ok(())
+    print::line(format_args!("wrote {}: {architecture}, fresh weights", flags.output.display()))
 }
 
 /// `3x32x32` as channels, height, width.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::cli::{Machine, Predict};
 use crate::programs::{Programs, open_engine};
-use crate::{data, misuse, model};
+use crate::{data, misuse, model, print};
 
 /// One image's line.
 #[derive(Debug, Serialize)]
@@ -59,9 +59,9 @@ pub(crate) fn run(flags: &Predict, machine: &Machine) -> Result<()> {
         })
         .collect();
     if flags.json {
-        println!("{}", serde_json::to_string(&lines)?);
+        print::line(serde_json::to_string(&lines)?)?;
     } else {
-        println!("{}", table(&lines));
+        print::line(table(&lines))?;
     }
     Ok(())
 }

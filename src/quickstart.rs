@@ -19,7 +19,7 @@ use crate::cli::{Machine, Quickstart};
 use crate::evaluate::{self, Evaluation};
 use crate::programs::open_engine;
 use crate::settings::Recipe;
-use crate::{data, model, train};
+use crate::{data, model, print, train};
 
 /// The files that the program carries: Fashion-MNIST (Xiao et al. 2017), the first 4,000
 /// training and 1,000 test images, and a small classifier of it.
@@ -62,7 +62,7 @@ pub(crate) fn run(flags: &Quickstart, machine: &Machine) -> Result<()> {
     let engine = open_engine(machine)?;
     let say = |text: &str| {
         if !machine.quiet {
-            eprintln!("{text}");
+            print::remark(text);
         }
     };
     say(&format!("engine: {} {}, {} threads", engine.name(), engine.version(), engine.threads()));
@@ -95,14 +95,16 @@ pub(crate) fn run(flags: &Quickstart, machine: &Machine) -> Result<()> {
     runtime::write_whole(&path("results.json"), |file| {
         std::io::Write::write_all(file, text.as_bytes())
     })?;
-    println!("{}", evaluate::table(&[("original", &before), ("Adv-BNN", &after)]));
-    println!("{seconds:.0} s on {}. In {}:", engine.name(), folder.display());
-    println!("  model.onnx    the trained variational model");
-    println!(
+    print::line(evaluate::table(&[("original", &before), ("Adv-BNN", &after)]))?;
+    print::line(format_args!("{seconds:.0} s on {}. In {}:", engine.name(), folder.display()))?;
+    print::line(format_args!("  model.onnx    the trained variational model"))?;
+    print::line(format_args!(
         "  deploy.onnx   16 draws a run: probabilities, predictive_entropy, mutual_information"
-    );
-    println!("  results.json  the table above");
-    println!("  run/          settings, metrics, TensorBoard events, checkpoints");
+    ))?;
+    print::line(format_args!("  results.json  the table above"))?;
+    print::line(format_args!(
+        "  run/          settings, metrics, TensorBoard events, checkpoints"
+    ))?;
     Ok(())
 }
 

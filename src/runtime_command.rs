@@ -5,6 +5,7 @@ use comfy_table::Table;
 use runtime::install::{self, Provider};
 
 use crate::cli::{ProviderName, Runtime, RuntimeAction};
+use crate::print;
 
 pub(crate) fn run(flags: &Runtime) -> Result<()> {
     match flags.action {
@@ -47,7 +48,7 @@ fn list() -> Result<()> {
             &library.path.display().to_string(),
         ]);
     }
-    println!("{table}");
+    print::line(table)?;
     for provider in &inventory.missing {
         println!(
             "missing: ONNX Runtime with {provider}; `{}` installs it",
@@ -65,6 +66,10 @@ fn install(provider: Provider) -> Result<()> {
     let spinner = crate::progress::spinner(false);
     let library = install::install(provider, &mut |step| spinner.set_message(step.to_owned()))?;
     spinner.finish_and_clear();
-    println!("ONNX Runtime {} with {provider}: {}", library.version, library.path.display());
+    print::line(format_args!(
+        "ONNX Runtime {} with {provider}: {}",
+        library.version,
+        library.path.display()
+    ))?;
     Ok(())
 }

@@ -1,10 +1,12 @@
 //! What the training flags and presets mean together.
 
+use std::fmt::Debug;
+
 use anyhow::Result;
 use passes::{Defense, KlScope, Optimizer, Training};
 use runtime::attack::Pgd;
 use runtime::train::Schedule;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::TrainingFlags;
 use crate::misuse;
@@ -23,11 +25,11 @@ pub(crate) struct Recipe {
 }
 
 /// The recipe as `config.toml` shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Shown {
     defense: String,
-    optimizer: &'static str,
-    kl_scope: &'static str,
+    optimizer: String,
+    kl_scope: String,
     prior: Option<f32>,
     batchnorm_momentum: f32,
 }
@@ -99,21 +101,45 @@ impl Recipe {
         })
     }
 
-    /// The part that `config.toml` shows beside the settings of the run.
-    pub(crate) fn shown(&self) -> Shown {
+    /// The part that `config.toml` shows beside the settings of the run, for a model
+    /// that notes the prior `noted`.
+    pub(crate) fn shown(&self, noted: f32) -> Shown {
         Shown {
             defense: self.defense.to_string(),
             optimizer: match self.training.optimizer {
-                Optimizer::Adam { .. } => "adam",
-                Optimizer::Sgd { .. } => "sgd",
+                Optimizer::Adam { .. } => "adam".to_owned(),
+                Optimizer::Sgd { .. } => "sgd".to_owned(),
             },
             kl_scope: match self.training.kl_scope {
-                KlScope::All => "all",
-                KlScope::LastLayer => "last-layer",
+                KlScope::All => "all".to_owned(),
+                KlScope::LastLayer => "last-layer".to_owned(),
             },
-            prior: self.training.prior,
+            prior: self.defense.is_bayesian().then(|| self.training.prior.unwrap_or(noted)),
             batchnorm_momentum: self.training.momentum,
         }
+    }
+}
+
+impl Shown {
+    /// Checks that a run with the recipe `old` can go on with this one.
+    ///
+    /// # Errors
+    /// Names the first setting that differs.
+    pub(crate) fn check_continues(&self, old: &Shown) -> Result<()> {
+        let differs = |name: &str, new: &dyn Debug, old: &dyn Debug| {
+            let (new, old) = (format!("{new:?}"), format!("{old:?}"));
+            match new == old {
+                true => Ok(()),
+                false => Err(misuse(format!(
+                    "{name}: the run to resume has {old}, but {new} is asked for; give the same settings, or start a run in another folder"
+                ))),
+            }
+        };
+        differs("defense", &self.defense, &old.defense)?;
+        differs("optimizer", &self.optimizer, &old.optimizer)?;
+        differs("kl-scope", &self.kl_scope, &old.kl_scope)?;
+        differs("prior", &self.prior, &old.prior)?;
+        differs("BatchNormalization momentum", &self.batchnorm_momentum, &old.batchnorm_momentum)
     }
 }
 
@@ -127,7 +153,7 @@ fn attack(flags: &TrainingFlags, preset: Option<&Preset>) -> Result<Pgd> {
     let usual = Pgd::default();
     let number = |flag, text: &Option<String>, default| match text {
         None => Ok(default),
-        Some(text) => fraction(text).ok_or_else(|| {
+        Some(text) => fraction(text).filter(|number| *number <= 1.0).ok_or_else(|| {
             misuse(format!("{flag} {text}: give a number of 0 to 1 or a fraction such as 8/255"))
         }),
     };

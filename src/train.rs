@@ -1,6 +1,7 @@
 //! `advbnn train`: a run folder from a model and data.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +13,12 @@ use runtime::checkpoint;
 use runtime::data::{Dataset, Split};
 use runtime::engine::Engine;
 use runtime::train::{self, Event, Job, Outcome, Schedule, Settings, Span};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::{Machine, Train};
 use crate::programs::{Programs, open_engine};
-use crate::settings::Recipe;
-use crate::{data, misuse, model, progress};
+use crate::settings::{Recipe, Shown};
+use crate::{data, misuse, model, print, progress};
 
 pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     let recipe = Recipe::new(&flags.training)?;
@@ -32,11 +33,9 @@ pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     let engine = open_engine(machine)?;
 
     create_folder(&flags.output)?;
-    if !flags.resume {
-        // A run that is there already is not touched: `train` refuses it below.
-        let config = Config::new(flags, split, &recipe, &settings, engine.as_ref())?;
-        config.write_if_new(&flags.output)?;
-    }
+    let shown = recipe.shown(passes::noted_prior(&network)?);
+    Config::new(flags, split, shown, &settings, engine.as_ref())
+        .save(&flags.output, flags.resume)?;
     let stop = Arc::new(AtomicBool::new(false));
     watch_ctrl_c(&stop)?;
     let trained = train(&Training {
@@ -53,10 +52,14 @@ pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     })?;
     let folder = flags.output.display();
     match trained.finished {
-        true => println!("trained {} steps; wrote {folder}/model.onnx", trained.step),
-        false => println!("stopped after step {}; `--resume` goes on from there", trained.step),
+        true => {
+            print::line(format_args!("trained {} steps; wrote {folder}/model.onnx", trained.step))
+        }
+        false => print::line(format_args!(
+            "stopped after step {}; `--resume` goes on from there",
+            trained.step
+        )),
     }
-    Ok(())
 }
 
 /// Everything that one training needs.
@@ -117,14 +120,14 @@ fn show(bar: &ProgressBar, event: Event, quiet: bool) {
         Event::Metrics(metrics) if metrics.span == Span::Epoch && !quiet => {
             let kl = metrics.kl.map_or(String::new(), |kl| format!("  KL {kl:.0}"));
             bar.suspend(|| {
-                eprintln!(
+                print::remark(format_args!(
                     "epoch {:3}  loss {:.4}  accuracy {:.2} %{kl}  {:.0} images/s  {:.1} s",
                     metrics.epoch,
                     metrics.loss,
                     metrics.train_accuracy,
                     metrics.images_per_s,
                     metrics.seconds
-                );
+                ));
             });
         }
         Event::Metrics(_) | Event::Saved(_) => {}
@@ -181,7 +184,7 @@ pub(crate) fn watch_ctrl_c(stop: &Arc<AtomicBool>) -> Result<()> {
         if stop.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("stopping after this step; press Ctrl-C again to stop at once");
+        print::remark("stopping after this step; press Ctrl-C again to stop at once");
     };
     ctrlc::set_handler(handler).context("Ctrl-C cannot be watched")
 }
@@ -192,11 +195,11 @@ struct Config<'a> {
     model: &'a Path,
     data: &'a Path,
     split: String,
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
     normalize: Option<&'a str>,
     version: &'static str,
     engine: Machinery,
-    recipe: crate::settings::Shown,
+    recipe: Shown,
     training: &'a Settings,
 }
 
@@ -212,11 +215,11 @@ impl<'a> Config<'a> {
     fn new(
         flags: &'a Train,
         split: Split,
-        recipe: &Recipe,
+        recipe: Shown,
         training: &'a Settings,
         engine: &dyn Engine,
-    ) -> Result<Config<'a>> {
-        Ok(Config {
+    ) -> Config<'a> {
+        Config {
             model: &flags.model,
             data: &flags.data,
             split: split.to_string(),
@@ -229,17 +232,32 @@ impl<'a> Config<'a> {
                 provider: engine.provider().to_string(),
                 threads: engine.threads(),
             },
-            recipe: recipe.shown(),
+            recipe,
             training,
-        })
+        }
     }
 
-    fn write_if_new(&self, folder: &Path) -> Result<()> {
-        let path = folder.join("config.toml");
-        if !folder.join(train::LAST).exists() {
-            let text = toml::to_string(self)?;
-            runtime::write_whole(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?;
+    /// Writes the settings, unless the folder holds a run that is not to be resumed
+    /// ([`train::train`] refuses that then).
+    ///
+    /// # Errors
+    /// When the run to resume was made by another recipe.
+    fn save(&self, folder: &Path, resume: bool) -> Result<()> {
+        #[derive(Deserialize)]
+        struct Old {
+            recipe: Shown,
         }
-        Ok(())
+        let path = folder.join("config.toml");
+        if folder.join(train::LAST).exists() {
+            if !resume {
+                return Ok(());
+            }
+            let text =
+                std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let old: Old = toml::from_str(&text).with_context(|| path.display().to_string())?;
+            self.recipe.check_continues(&old.recipe)?;
+        }
+        let text = toml::to_string(self)?;
+        Ok(runtime::write_whole(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?)
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use graphs::{DType, Fact, Graph, Kind, Model, Program, Role, Tensor, Value, names};
 
 use crate::fold::Fold;
-use crate::optimizer::{Carried, Optimizer, Schedule};
+use crate::optimizer::{Carried, Optimizer};
 use crate::pass::{Pass, Pipeline};
 use crate::variational::{self, Posterior};
 use crate::{
@@ -276,7 +276,7 @@ pub fn update(model: &Model, batch: usize, training: &Training) -> Result<Progra
 
     let targets: Vec<Value> = trained.iter().map(|(_, value)| *value).collect();
     let slopes = gradients(tape, total, &targets)?;
-    let schedule = Schedule { learning_rate, step };
+    let schedule = training.optimizer.schedule(tape, learning_rate, step)?;
     let mut carried: Vec<Carried> =
         running.iter().map(|r| Carried { old: r.old, new: r.new }).collect();
     for ((name, parameter), gradient) in trained.iter().zip(slopes) {

@@ -1,10 +1,12 @@
 //! Rich operators into few plain ones, for what some engine lacks or gets wrong:
 //!
 //! - LogSoftmax: tract takes the logarithm of a Softmax that has underflowed;
+//! - `auto_pad`: tract does not know it for ConvTranspose;
 //! - BatchNormalization with parameters that are not constant: tract refuses it.
 
-use graphs::{Graph, Model, NodeId, Op, Value};
+use graphs::{Graph, Kind, Model, NodeId, Op, Value};
 
+use crate::ops::{self, Call};
 use crate::pass::Pass;
 use crate::{Result, Tape};
 
@@ -20,7 +22,12 @@ impl Pass for Lower {
     fn run(&self, model: &mut Model) -> Result<()> {
         let graph = &mut model.graph;
         for id in graph.op_order()? {
-            let Some(op) = graph.node(id).op().cloned() else { continue };
+            let Some(call) = Call::of(graph, id) else { continue };
+            if let Some(explicit) = ops::explicit_padding(&call)? {
+                graph.node_mut(id).kind = Kind::Op(explicit);
+                continue;
+            }
+            let op = call.op.clone();
             let rule: Rule = match op.op_type.as_str() {
                 "LogSoftmax" if op.in_onnx_domain() => log_softmax,
                 "BatchNormalization" if op.in_onnx_domain() && varies(graph, id) => normalization,

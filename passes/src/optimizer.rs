@@ -42,16 +42,30 @@ pub struct Carried {
     pub new: Value,
 }
 
-/// The rate of a step and, for Adam, its number (1, 2, ...), float32 scalars.
+/// What the updates of all parameters share: the learning rate and, for Adam, the
+/// corrections `1 - beta^step` of its two moments.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    /// The learning rate.
-    pub learning_rate: Value,
-    /// The number of the step since the optimizer's state was zero.
-    pub step: Value,
+    learning_rate: Value,
+    corrections: [Option<Value>; 2],
 }
 
 impl Optimizer {
+    /// Appends what all updates share. `learning_rate` and `step` are float32 scalars;
+    /// steps count 1, 2, ... since the optimizer's state was zero.
+    ///
+    /// # Errors
+    /// When they are not float32.
+    pub fn schedule(&self, tape: &mut Tape, learning_rate: Value, step: Value) -> Result<Schedule> {
+        let corrections = match *self {
+            Optimizer::Sgd { .. } => [None, None],
+            Optimizer::Adam { beta1, beta2, .. } => {
+                [Some(correction(tape, beta1, step)?), Some(correction(tape, beta2, step)?)]
+            }
+        };
+        Ok(Schedule { learning_rate, corrections })
+    }
+
     /// Appends the update of one parameter; adds the optimizer's own state inputs
     /// (`NAME.velocity`, or `NAME.moment1` and `NAME.moment2`, zero at first).
     ///
@@ -90,8 +104,8 @@ impl Optimizer {
                 let square = tape.apply("Mul", &[gradient, gradient])?;
                 let new1 = average(tape, old1, gradient, beta1)?;
                 let new2 = average(tape, old2, square, beta2)?;
-                let mean = unbiased(tape, new1, beta1, schedule.step)?;
-                let variance = unbiased(tape, new2, beta2, schedule.step)?;
+                let mean = unbiased(tape, new1, schedule.corrections[0])?;
+                let variance = unbiased(tape, new2, schedule.corrections[1])?;
                 let root = tape.apply("Sqrt", &[variance])?;
                 let epsilon = tape.number(f64::from(epsilon), root)?;
                 let scale = tape.apply("Add", &[root, epsilon])?;
@@ -125,11 +139,14 @@ fn average(tape: &mut Tape, old: Value, new: Value, beta: f32) -> Result<Value> 
     tape.apply("Add", &[kept, taken])
 }
 
-/// `moment / (1 - beta^step)`
-fn unbiased(tape: &mut Tape, moment: Value, beta: f32, step: Value) -> Result<Value> {
+/// `1 - beta^step`
+fn correction(tape: &mut Tape, beta: f32, step: Value) -> Result<Value> {
     let base = tape.number(f64::from(beta), step)?;
     let power = tape.apply("Pow", &[base, step])?;
     let one = tape.number(1.0, step)?;
-    let correction = tape.apply("Sub", &[one, power])?;
-    tape.apply("Div", &[moment, correction])
+    tape.apply("Sub", &[one, power])
+}
+
+fn unbiased(tape: &mut Tape, moment: Value, correction: Option<Value>) -> Result<Value> {
+    correction.map_or(Ok(moment), |correction| tape.apply("Div", &[moment, correction]))
 }

@@ -29,7 +29,8 @@ pub(crate) struct Trial {
     pub(crate) feeds: Values,
     /// The function is the sum of these outputs' elements, times these weights.
     pub(crate) weights: Vec<(String, Vec<f64>)>,
-    /// A step may meet a kink of the function, which spoils a direction, but hardly half of them.
+    /// Steps may meet kinks of the function. A derivative then only has to lie between the
+    /// differences ahead and behind; of few directions not even that, with kinks on both sides.
     pub(crate) kinks: bool,
 }
 
@@ -110,8 +111,8 @@ impl Trial {
                 let direction = direction(&point.name, seed, gradient.len());
                 let parts = gradient.iter().zip(&direction);
                 let slope: f64 = parts.map(|(g, d)| g * f64::from(*d)).sum();
-                let found = self.slope(&mut runner, &feeds, point, &direction)?;
-                errors.push((found - slope).abs() / norm);
+                let along = Line { trial: self, feeds: &feeds, point, direction };
+                errors.push(along.error(&mut runner, slope)? / norm);
             }
             // NaN sorts behind every number.
             errors.sort_by(f64::total_cmp);
@@ -122,42 +123,48 @@ impl Trial {
         }
         Ok(worst)
     }
+}
 
-    /// The derivative along `direction` by central differences of two steps, extrapolated
-    /// (Richardson).
-    fn slope(
-        &self,
-        runner: &mut Runner,
-        feeds: &Values,
-        point: &Point,
-        direction: &[f32],
-    ) -> runtime::Result<f64> {
-        let mut central = |step: f32| -> runtime::Result<f64> {
-            let ahead = self.value(runner, feeds, point, direction, step)?;
-            let behind = self.value(runner, feeds, point, direction, -step)?;
-            Ok((ahead - behind) / f64::from(2.0 * step))
-        };
-        Ok((4.0 * central(point.reach / 2.0)? - central(point.reach)?) / 3.0)
+/// The function along one direction of one input.
+struct Line<'t> {
+    trial: &'t Trial,
+    feeds: &'t Values,
+    point: &'t Point,
+    direction: Vec<f32>,
+}
+
+impl Line<'_> {
+    /// How far `slope` is from the derivative.
+    fn error(&self, runner: &mut Runner, slope: f64) -> runtime::Result<f64> {
+        let step = self.point.reach;
+        let whole = self.central(runner, step)?;
+        if self.trial.kinks {
+            let at = self.value(runner, 0.0)?;
+            let ahead = (self.value(runner, step)? - at) / f64::from(step);
+            let beyond = (whole - slope).abs() - (ahead - whole).abs();
+            // Not `max`, which would take NaN for 0.
+            return Ok(if beyond < 0.0 { 0.0 } else { beyond });
+        }
+        // Richardson's extrapolation to a step of 0.
+        let half = self.central(runner, step / 2.0)?;
+        Ok(((4.0 * half - whole) / 3.0 - slope).abs())
     }
 
-    /// The function with one input moved along `direction`.
-    fn value(
-        &self,
-        runner: &mut Runner,
-        feeds: &Values,
-        point: &Point,
-        direction: &[f32],
-        step: f32,
-    ) -> runtime::Result<f64> {
-        let values = point.value.floats()?;
-        let moved = values.iter().zip(direction).map(|(v, d)| v + step * d).collect();
-        let mut feeds = feeds.clone();
-        feeds.insert(point.name.clone(), Tensor::new(point.value.shape(), moved)?);
+    fn central(&self, runner: &mut Runner, step: f32) -> runtime::Result<f64> {
+        let difference = self.value(runner, step)? - self.value(runner, -step)?;
+        Ok(difference / f64::from(2.0 * step))
+    }
+
+    fn value(&self, runner: &mut Runner, step: f32) -> runtime::Result<f64> {
+        let values = self.point.value.floats()?;
+        let moved = values.iter().zip(&self.direction).map(|(v, d)| v + step * d).collect();
+        let mut feeds = self.feeds.clone();
+        feeds.insert(self.point.name.clone(), Tensor::new(self.point.value.shape(), moved)?);
         let outputs = runner.run(&feeds)?;
         let weighted = |(name, weights): &(String, Vec<f64>)| -> f64 {
             doubles(&outputs[name]).iter().zip(weights).map(|(y, w)| y * w).sum()
         };
-        Ok(self.weights.iter().map(weighted).sum())
+        Ok(self.trial.weights.iter().map(weighted).sum())
     }
 }
 

@@ -45,7 +45,8 @@ impl Update<'_> {
         let training = Training { optimizer, kl_scope, prior: None, momentum: 0.1 };
         let program = passes::update(model, BATCH, &training).expect("an update program");
         let mut feeds = update_feeds(&program, 1, BATCH, [0.0, 1.0, 1.0]);
-        let shape = |name| program.model.graph.fact(program.model.graph.source(name)?).known_shape();
+        let shape =
+            |name| program.model.graph.fact(program.model.graph.source(name)?).known_shape();
         let shape = shape(names::IMAGES).expect("images");
         feeds.insert(names::IMAGES.into(), uniform("images", 1, &shape, 0.0, 1.0));
         Update { model, program, feeds }
@@ -104,12 +105,11 @@ fn every_posterior_moves_the_kl() {
     let update = Update::new(&model, KlScope::All);
     let before = update.kl(&Values::new());
     for posterior in posteriors(&model) {
-        for (moved, other, log_std) in [
-            (posterior.mean, posterior.log_std, false),
-            (posterior.log_std, posterior.mean, true),
-        ] {
+        for (moved, other, log_std) in
+            [(posterior.mean, posterior.log_std, false), (posterior.log_std, posterior.mean, true)]
+        {
             let [old, other] = [moved, other].map(|v| tensor(&model, v));
-            let values = old.floats().expect("floats").iter().map(|v| v + 0.75).collect();
+            let values = old.floats().expect("floats").iter().map(|v| v + 1.5).collect();
             let new = Tensor::new(old.shape(), values).expect("the same shape");
             let name = &model.graph.node(moved.node).name;
             let after = update.kl(&Values::from([(name.clone(), new.clone())]));
@@ -128,9 +128,10 @@ fn every_posterior_moves_the_kl() {
 
 #[test]
 fn the_last_layer_alone_may_count() {
-    for (model, last) in
-        [(bayesian_cnn(0.07), ["classifier.weight", "classifier.bias"]), (matmul_model(), ["w1", "b1"])]
-    {
+    for (model, last) in [
+        (bayesian_cnn(0.07), ["classifier.weight", "classifier.bias"]),
+        (matmul_model(), ["w1", "b1"]),
+    ] {
         let parts = expected(&model);
         let last = parts.iter().filter(|(name, _)| last.contains(&name.as_str()));
         let last: Vec<f64> = last.map(|(_, kl)| *kl).collect();

@@ -87,7 +87,12 @@ pub(crate) fn noise(model: &Model, seed: u64) -> Values {
 }
 
 /// What an update program takes besides its state: noise of `seed`, images, labels, scalars.
-pub(crate) fn update_feeds(program: &Program, seed: u64, batch: usize, scalars: [f32; 3]) -> Values {
+pub(crate) fn update_feeds(
+    program: &Program,
+    seed: u64,
+    batch: usize,
+    scalars: [f32; 3],
+) -> Values {
     let mut feeds = noise(&program.model, seed);
     feeds.insert(names::IMAGES.into(), images(seed, batch));
     feeds.insert(names::LABELS.into(), labels(batch));

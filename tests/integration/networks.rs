@@ -12,7 +12,7 @@ const NETWORKS: u64 = 24;
 /// The greatest error of a gradient, relative to its norm.
 const TOLERANCE: f64 = 2e-3;
 /// Long enough for float32, and so short that few kinks of ReLU and MaxPool are met.
-const REACH: f32 = 2e-3;
+const REACH: f32 = 1e-3;
 
 /// A network that grows by random layers.
 struct Network<'g> {

@@ -17,8 +17,25 @@ const REACH: f32 = 1.0 / 32.0;
 /// Operators whose second derivatives are checked too, as attacks with a penalty on the gradient
 /// need them.
 const SMOOTH: &[&str] = &[
-    "Conv", "Cos", "Div", "Erf", "Exp", "Gemm", "LayerNormalization", "Log", "LogSoftmax", "MatMul",
-    "Mul", "Pow", "Reciprocal", "Sigmoid", "Sin", "Softmax", "Softplus", "Sqrt", "Tanh",
+    "Conv",
+    "Cos",
+    "Div",
+    "Erf",
+    "Exp",
+    "Gemm",
+    "LayerNormalization",
+    "Log",
+    "LogSoftmax",
+    "MatMul",
+    "Mul",
+    "Pow",
+    "Reciprocal",
+    "Sigmoid",
+    "Sin",
+    "Softmax",
+    "Softplus",
+    "Sqrt",
+    "Tanh",
 ];
 
 /// A case as a graph.
@@ -75,9 +92,8 @@ fn points(case: &Case) -> Vec<Option<Point>> {
         .map(|a| if let Argument::Distinct { shape } = a { shape.iter().product() } else { 0 })
         .sum();
     let count = distinct.next_multiple_of(2) + 2;
-    let mut grid = permutation(1, 0, count)
-        .into_iter()
-        .map(|i| (2 * i + 1) as f32 / count as f32 - 1.0);
+    let mut grid =
+        permutation(1, 0, count).into_iter().map(|i| (2 * i + 1) as f32 / count as f32 - 1.0);
     let point = |(i, argument): (usize, &Argument)| {
         let name = format!("x{i}");
         match argument {

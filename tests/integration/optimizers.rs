@@ -78,7 +78,8 @@ fn reference(state: &mut Numbers, noise: &Numbers, images: &[f64]) -> (Numbers, 
     let (mut entropy, mut correct) = (0.0, 0.0);
     for (n, row) in centred.iter().enumerate() {
         let z: Vec<f64> = (0..CHANNELS).map(|c| gamma[c] * row[c] + beta[c]).collect();
-        let logit = |k: usize| (0..CHANNELS).map(|c| w[k * CHANNELS + c] * z[c]).sum::<f64>() + b[k];
+        let logit =
+            |k: usize| (0..CHANNELS).map(|c| w[k * CHANNELS + c] * z[c]).sum::<f64>() + b[k];
         let logits: Vec<f64> = (0..CLASSES).map(logit).collect();
         let total: f64 = logits.iter().map(|l| l.exp()).sum();
         let label = n % CLASSES;
@@ -101,7 +102,8 @@ fn reference(state: &mut Numbers, noise: &Numbers, images: &[f64]) -> (Numbers, 
         let [mean, log_std] = ["mean", "log_std"].map(|part| format!("{name}.{part}"));
         let (mut to_mean, mut to_log_std) = (Vec::new(), Vec::new());
         for (i, slope) in slopes.iter().enumerate() {
-            let (m, s, e) = (state[&mean][i], state[&log_std][i], noise[&format!("{name}.noise")][i]);
+            let (m, s, e) =
+                (state[&mean][i], state[&log_std][i], noise[&format!("{name}.noise")][i]);
             let scale = f64::from(KL_SCALE);
             to_mean.push(slope + scale * m * precision);
             to_log_std.push(slope * s.exp() * e + scale * ((2.0 * s).exp() * precision - 1.0));

@@ -29,13 +29,17 @@ fn pgd_by_hand(draws: u64) {
     let clean = images(1, BATCH);
     // Some start at the edge of the ball, so that the projection matters; all in [0, 1].
     let shift = uniform("shift", 1, clean.shape(), -RADIUS, RADIUS);
-    let start = floats(&clean).into_iter().zip(floats(&shift)).map(|(x, s)| (x + s).clamp(0.0, 1.0));
+    let start =
+        floats(&clean).into_iter().zip(floats(&shift)).map(|(x, s)| (x + s).clamp(0.0, 1.0));
     let start = Tensor::new(clean.shape(), start.collect()).expect("images");
     for engine in engines() {
         let mut program = Runner::new(engine.as_ref(), &attack).expect("a session");
         program.put(&passes::initial_state(&model, &[&attack]).expect("a state"));
         program.state.put(names::IMAGES, &start).expect("images");
-        program.state.put(names::GRADIENT, &uniform("junk", 1, clean.shape(), -1.0, 1.0)).expect("junk");
+        program
+            .state
+            .put(names::GRADIENT, &uniform("junk", 1, clean.shape(), -1.0, 1.0))
+            .expect("junk");
         let mut by_hand = Runner::of_model(engine.as_ref(), &gradient).expect("a session");
         let mut sum = vec![0f32; clean.len()];
         for draw in 0..draws {
@@ -90,11 +94,12 @@ fn an_attack_sums_the_gradients_of_draws() {
 /// update's own loss: through batch statistics, the sampled weights and the KL.
 #[test]
 fn the_update_descends_its_own_loss() {
-    let model = bayesian_cnn(0.1);
-    let program = passes::update(&model, BATCH, &plain_sgd()).expect("an update program");
-    let initial = passes::initial_state(&model, &[&program]).expect("a state");
+    let network = bayesian_cnn(0.1);
+    let program = passes::update(&network, BATCH, &plain_sgd()).expect("an update program");
+    let initial = passes::initial_state(&network, &[&program]).expect("a state");
     let mut feeds = update_feeds(&program, 1, BATCH, [1.0, 1.0, 1e-4]);
-    let mut graph = program.model.clone();
+    let mut model = program.model.clone();
+    model.metadata.clear();
     let carried: Vec<(String, String)> =
         program.carries().map(|(output, input)| (output.to_owned(), input.to_owned())).collect();
     let mut points = Vec::new();
@@ -104,25 +109,29 @@ fn the_update_descends_its_own_loss() {
             feeds.insert(input, value);
             continue;
         }
-        let tape = &mut Tape::new(&mut graph.graph, "test");
+        let tape = &mut Tape::new(&mut model.graph, "test");
         let old = tape.graph.source(&input).expect("a state");
         let new = tape.graph.port(&output).expect("its next value").value;
         let gradient = tape.apply("Sub", &[old, new]).expect("a difference");
-        graph.graph.output(&gradient_of(&input), gradient);
-        points.push(Point { name: input, value, reach: 2e-3 });
+        model.graph.output(&gradient_of(&input), gradient);
+        points.push(Point { name: input, value, reach: 1e-3 });
     }
-    graph.graph.outputs.retain(|port| !port.name.ends_with(".next"));
+    model.graph.outputs.retain(|port| !port.name.ends_with(".next"));
     assert_eq!(points.len(), 28);
     let weights = vec![(names::LOSS.to_owned(), vec![1.0])];
-    let trial = Trial { model: graph, points, feeds, weights, kinks: true };
+    let trial = Trial { model, points, feeds, weights, kinks: true };
     for engine in engines() {
         let (error, input) = trial.error(engine.as_ref()).expect("a run");
-        assert!(error < 5e-3, "{input} on {}: {error}", engine.name());
+        assert!(error < 2e-3, "{input} on {}: {error}", engine.name());
     }
 }
 
 /// Three steps of training: attack and update on one state.
-fn train(engine: &dyn runtime::engine::Engine, programs: [&Program; 2], initial: &Values) -> Vec<Values> {
+fn train(
+    engine: &dyn runtime::engine::Engine,
+    programs: [&Program; 2],
+    initial: &Values,
+) -> Vec<Values> {
     let [attack, update] = programs;
     let mut sessions = programs.map(|program| engine.load(program).expect("a session"));
     let mut state = engine.state();
@@ -138,7 +147,8 @@ fn train(engine: &dyn runtime::engine::Engine, programs: [&Program; 2], initial:
         let mut feeds = noise(&attack.model, u64::from(step));
         feeds.insert(names::LABELS.into(), labels(BATCH));
         feeds.insert(names::CLEAN.into(), clean);
-        for (name, value) in [(names::KEEP, 0.0), (names::RADIUS, RADIUS), (names::STEP_SIZE, STEP)] {
+        for (name, value) in [(names::KEEP, 0.0), (names::RADIUS, RADIUS), (names::STEP_SIZE, STEP)]
+        {
             feeds.insert(name.into(), Tensor::scalar(value));
         }
         let [attacker, updater] = &mut sessions;
@@ -156,15 +166,16 @@ fn train(engine: &dyn runtime::engine::Engine, programs: [&Program; 2], initial:
 
 #[test]
 fn three_steps_of_training_are_the_same_on_both_engines() {
-    let model = bayesian_cnn(0.1);
+    // Not the prior's deviation: the KL then has no gradient, nor has a bias in front of
+    // BatchNormalization, and Adam would scale up the rounding errors that are left.
+    let model = bayesian_cnn(0.07);
     let attack = passes::attack(&model, BATCH).expect("an attack program");
     for optimizer in [Optimizer::SGD, Optimizer::ADAM] {
         let training = Training { optimizer, ..plain_sgd() };
         let update = passes::update(&model, BATCH, &training).expect("an update program");
         let initial = passes::initial_state(&model, &[&attack, &update]).expect("a state");
-        let [tract, ort] = engines()
-            .each_ref()
-            .map(|engine| train(engine.as_ref(), [&attack, &update], &initial));
+        let [tract, ort] =
+            engines().each_ref().map(|engine| train(engine.as_ref(), [&attack, &update], &initial));
         for (step, (tract, ort)) in tract.iter().zip(&ort).enumerate() {
             assert!(tract.keys().eq(ort.keys()));
             for (name, value) in tract {

@@ -1,17 +1,20 @@
 //! Several draws in one graph: a Scan whose body is the stochastic network and whose
-//! state sums probabilities and entropies, so that memory does not grow with the
-//! number of draws.
+//! state sums its shares of the mean probabilities and entropies, so that memory does
+//! not grow with the number of draws.
+//!
+//! The shares are scanned rather than constants: tract takes no Scan without a scanned
+//! input, and random noise needs none.
 
-use graphs::{Attribute, DType, Dim, Fact, Graph, Kind, Op, Role, Tensor, Value, names};
+use graphs::{Attribute, DType, Dim, Fact, Graph, Kind, NodeId, Op, Role, Tensor, Value, names};
 
 use super::normals::{Builder, Noise};
-use super::{Draw, MUTUAL_INFORMATION, PREDICTIVE_ENTROPY, SEED, stochastic};
+use super::{MUTUAL_INFORMATION, PREDICTIVE_ENTROPY, SEED, stochastic};
 use crate::variational::Posterior;
 use crate::{Error, Result};
 
 /// The one data input.
 pub(super) fn images(graph: &Graph) -> Result<Value> {
-    let is_data = |&&id: &&graphs::NodeId| {
+    let is_data = |&&id: &&NodeId| {
         matches!(graph.node(id).kind, Kind::Input(Role::Data) | Kind::Capture(_))
     };
     let captured = graph.ids().find(|&id| matches!(graph.node(id).kind, Kind::Capture(0)));
@@ -40,31 +43,29 @@ pub(super) fn ensemble(
     };
     let mut body = std::mem::take(graph);
     let mut outer = Graph::new(&body.name);
-    let scanned = body_of_one_draw(&mut body, input, noise, posteriors)?;
-    close_body(&mut body, &scanned)?;
+    let draw = one_draw(&mut body, input, noise, posteriors)?;
+    let noises: Vec<(String, Fact)> = draw
+        .noise
+        .iter()
+        .map(|&value| (body.node(value.node).name.clone(), body.fact(value).clone()))
+        .collect();
+    close_body(&mut body, &draw)?;
 
     let images = outer.add(outer_input);
     outer.inputs.push(images);
-    let mut arguments = Vec::new();
     let mut captures = vec![Value::from(images)];
     let builder = &mut Builder { graph: &mut outer, scope: "ensemble" };
-    let (sum, entropy) = start(builder, images.into(), classes);
-    arguments.extend([sum, entropy]);
-    match noise {
-        Noise::Input => {
-            for node in &scanned {
-                let shape = node.known_shape.iter().copied();
-                let shape: Vec<usize> = std::iter::once(samples).chain(shape).collect();
-                let fact = Fact::new(DType::F32, &shape);
-                arguments.push(builder.graph.input(&node.name, Role::Noise, fact));
-            }
-        }
-        Noise::Seed | Noise::Random => {
-            let numbers: Vec<i64> = (0..samples as i64).collect();
-            arguments.push(builder.constant(Tensor::vector(&numbers)));
-        }
+    let mut arguments = start(builder, images.into(), classes).to_vec();
+    arguments.push(builder.constant(Tensor::full(&[samples], 1.0 / samples as f32)?));
+    if draw.number.is_some() {
+        let numbers: Vec<i64> = (0..samples as i64).collect();
+        arguments.push(builder.constant(Tensor::vector(&numbers)));
     }
-    if noise == Noise::Seed {
+    for (name, mut fact) in noises {
+        fact.shape.get_or_insert_default().insert(0, Dim::Known(samples));
+        arguments.push(builder.graph.input(&name, Role::Noise, fact));
+    }
+    if draw.seed.is_some() {
         let fact = Fact::new(DType::I64, &[]);
         captures.push(builder.graph.input(SEED, Role::Scalar, fact));
     }
@@ -76,76 +77,75 @@ pub(super) fn ensemble(
     for (i, capture) in captures.into_iter().enumerate() {
         builder.graph.connect(capture, scan, formal.len() + i);
     }
-    finish(builder, scan, samples, classes);
+    finish(builder, scan, classes);
     *graph = outer;
     Ok(())
 }
 
-/// An input of the body that the Scan slices.
-struct Scanned {
-    node: graphs::NodeId,
-    name: String,
-    known_shape: Vec<usize>,
+/// The inputs of a body, besides its state.
+struct OneDraw {
+    /// The share of the draw in the means; scanned.
+    share: Value,
+    /// The number of the draw, if its noise is made from that; scanned.
+    number: Option<Value>,
+    /// The noise that the caller gives; scanned.
+    noise: Vec<Value>,
+    /// Captured.
+    seed: Option<Value>,
 }
 
-/// Turns the network into one draw: its images and seed become captures, the rest of
-/// what it needs is returned as scanned inputs.
-fn body_of_one_draw(
+/// Turns the network into one draw: its images and seed become captures.
+fn one_draw(
     body: &mut Graph,
     input: Value,
     noise: Noise,
     posteriors: &[Posterior],
-) -> Result<Vec<Scanned>> {
-    body.inputs.retain(|&id| id != input.node);
-    let node = body.node_mut(input.node);
-    node.kind = Kind::Capture(0);
-    node.name = String::new();
-    let draw = match noise {
-        Noise::Input => Draw::Once,
-        Noise::Seed | Noise::Random => {
-            Draw::Number(body.input("draw", Role::Scalar, Fact::new(DType::I64, &[])))
-        }
-    };
-    stochastic(body, noise, posteriors, draw)?;
-    if let Some(seed) = body.source(SEED).filter(|_| noise == Noise::Seed) {
+) -> Result<OneDraw> {
+    capture(body, input, 0);
+    body.inputs.clear();
+    let share = body.input("share", Role::Scalar, Fact::new(DType::F32, &[]));
+    let number = (noise == Noise::Seed)
+        .then(|| body.input("draw", Role::Scalar, Fact::new(DType::I64, &[])));
+    body.inputs.clear();
+    let seed = stochastic(body, noise, posteriors, number)?;
+    if let Some(seed) = seed {
         body.inputs.retain(|&id| id != seed.node);
-        let node = body.node_mut(seed.node);
-        node.kind = Kind::Capture(1);
-        node.name = String::new();
+        capture(body, seed, 1);
     }
-    let scanned = body.inputs.iter().filter(|&&id| matches!(body.node(id).kind, Kind::Input(_)));
-    Ok(scanned
-        .map(|&id| Scanned {
-            node: id,
-            name: body.node(id).name.clone(),
-            known_shape: body.fact(id.into()).known_shape().unwrap_or_default(),
-        })
-        .collect())
+    let noise = std::mem::take(&mut body.inputs).into_iter().map(Value::from).collect();
+    Ok(OneDraw { share, number, noise, seed })
 }
 
-/// Adds the state of the Scan to the body: sums of probabilities and of entropies.
-fn close_body(body: &mut Graph, scanned: &[Scanned]) -> Result<()> {
+/// Makes an input the `number`-th value that the body takes from outside.
+fn capture(body: &mut Graph, input: Value, number: usize) {
+    let node = body.node_mut(input.node);
+    node.kind = Kind::Capture(number);
+    node.name = String::new();
+}
+
+/// Gives the body its inputs and outputs. Its state: the means of probabilities and of
+/// entropies, as far as the draws have come.
+fn close_body(body: &mut Graph, draw: &OneDraw) -> Result<()> {
     let Some(port) = body.port(names::PROBABILITIES).cloned() else {
         return Err(Error::Model("the model has no probabilities".to_owned()));
     };
-    let probabilities = port.value;
-    body.inputs.clear();
     let state = Fact { dtype: Some(DType::F32), shape: None };
-    let sum = body.input("probabilities_sum", Role::State, state.clone());
-    let entropy_sum = body.input("entropy_sum", Role::State, state);
-    body.inputs.extend(scanned.iter().map(|s| s.node));
+    let [mean, mean_entropy] =
+        ["mean", "mean_entropy"].map(|name| body.input(name, Role::State, state.clone()));
+    let scanned = [draw.share].into_iter().chain(draw.number).chain(draw.noise.iter().copied());
+    body.inputs.extend(scanned.map(|value| value.node));
     let builder = &mut Builder { graph: body, scope: "draw" };
-    let entropy = entropy(builder, probabilities);
-    let next_sum = builder.apply("Add", &[sum, probabilities]);
-    let next_entropy = builder.apply("Add", &[entropy_sum, entropy]);
-    for value in [next_sum, next_entropy] {
-        if let Some(fact) = body.node_mut(value.node).outputs.first_mut() {
-            fact.dtype = Some(DType::F32);
-        }
-    }
+    let entropy = entropy(builder, port.value);
+    let next = [(mean, port.value), (mean_entropy, entropy)].map(|(sum, value)| {
+        let part = builder.apply("Mul", &[value, draw.share]);
+        let next = builder.apply("Add", &[sum, part]);
+        builder.graph.node_mut(next.node).outputs = vec![state.clone()];
+        next
+    });
     body.outputs.clear();
-    body.output("probabilities_next", next_sum);
-    body.output("entropy_next", next_entropy);
+    for (name, value) in ["mean_next", "mean_entropy_next"].into_iter().zip(next) {
+        body.output(name, value);
+    }
     Ok(())
 }
 
@@ -162,25 +162,23 @@ fn entropy(builder: &mut Builder, probabilities: Value) -> Value {
 }
 
 /// Zeros of shapes `[N, classes]` and `[N]`.
-fn start(builder: &mut Builder, images: Value, classes: usize) -> (Value, Value) {
+fn start(builder: &mut Builder, images: Value, classes: usize) -> [Value; 2] {
     let shape = builder.op(Op::new("Shape").with("start", 0).with("end", 1), &[images]);
     let width = builder.constant(Tensor::vector(&[classes as i64]));
     let full = builder.op(Op::new("Concat").with("axis", 0), &[shape, width]);
-    let zeros = |builder: &mut Builder, shape| {
+    [full, shape].map(|shape| {
         let zero = Tensor::vector(&[0f32]);
         builder.op(Op::new("ConstantOfShape").with("value", zero), &[shape])
-    };
-    (zeros(builder, full), zeros(builder, shape))
+    })
 }
 
-/// The outputs: means over the draws, and what they say of uncertainty.
-fn finish(builder: &mut Builder, scan: graphs::NodeId, samples: usize, classes: usize) {
-    let count = builder.constant(Tensor::scalar(samples as f32));
-    let [sum, entropy_sum] = [0, 1].map(|slot| Value { node: scan, slot });
-    let mean = builder.apply("Div", &[sum, count]);
-    let expected = builder.apply("Div", &[entropy_sum, count]);
+/// The outputs: means over the draws, and what they say of uncertainty. Rounding must
+/// not make the information negative.
+fn finish(builder: &mut Builder, scan: NodeId, classes: usize) {
+    let [mean, expected] = [0, 1].map(|slot| Value { node: scan, slot });
     let predictive = entropy(builder, mean);
     let information = builder.apply("Sub", &[predictive, expected]);
+    let information = builder.apply("Relu", &[information]);
     let batch = Dim::Named("N".to_owned());
     for (name, value, shape) in [
         (names::PROBABILITIES, mean, vec![batch.clone(), Dim::Known(classes)]),

@@ -1,15 +1,16 @@
 //! Graphs for deployment: stochastic, mean or frozen; one draw or an ensemble.
 
 mod ensemble;
+mod normalization;
 mod normals;
 
 use std::collections::HashMap;
 
-use graphs::{DType, Dim, Fact, Graph, Model, Op, Role, Tensor, Value, names};
+use graphs::{DType, Dim, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, names};
 
 use crate::pass::Pipeline;
 use crate::variational::{self, Posterior};
-use crate::{Error, FreeBatch, Result, Upgrade, loss};
+use crate::{Error, FreeBatch, Hoist, Result, Upgrade, loss};
 
 use normals::Builder;
 pub use normals::Noise;
@@ -32,6 +33,9 @@ pub enum Mode {
     Frozen(HashMap<String, Tensor>),
 }
 
+/// Far more draws than anyone averages.
+const MOST_SAMPLES: usize = 1 << 16;
+
 /// The name of the seed input.
 pub const SEED: &str = "seed";
 /// Entropy of the mean probabilities, `[N]`, in nats.
@@ -53,7 +57,7 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
         )));
     }
     let mut model = model.clone();
-    Pipeline::new().then(Upgrade).then(FreeBatch).run(&mut model)?;
+    Pipeline::new().then(Hoist).then(Upgrade).then(FreeBatch).run(&mut model)?;
     let posteriors = variational::posteriors(&model.graph)?;
     if posteriors.is_empty() && !matches!(mode, Mode::Mean) {
         let reason = "the model has no variational node, so there is nothing random in it; run `advbnn convert` first, or export with --mode mean";
@@ -63,17 +67,17 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
     match mode {
         Mode::Mean => variational::expand(&mut model.graph, |_, _| Ok(None))?,
         Mode::Frozen(noise) => freeze(&mut model.graph, noise)?,
+        Mode::Stochastic { samples, .. } if !(1..=MOST_SAMPLES).contains(samples) => {
+            let reason = format!("{samples} samples: give 1 to {MOST_SAMPLES}");
+            return Err(Error::Model(reason));
+        }
         Mode::Stochastic { noise: Noise::Random, samples: 1, functions: true } => {}
         Mode::Stochastic { functions: true, .. } => {
             let reason = "functions draw their noise themselves: use --functions with --noise random and one sample";
             return Err(Error::Model(reason.to_owned()));
         }
         Mode::Stochastic { noise, samples: 1, .. } => {
-            let draw = Draw::Once;
-            stochastic(&mut model.graph, *noise, &posteriors, draw)?;
-        }
-        Mode::Stochastic { samples: 0, .. } => {
-            return Err(Error::Model("an ensemble needs at least one sample".to_owned()));
+            stochastic(&mut model.graph, *noise, &posteriors, None)?;
         }
         Mode::Stochastic { noise, samples, .. } => {
             ensemble::ensemble(&mut model.graph, *noise, &posteriors, *samples)?;
@@ -140,38 +144,46 @@ fn probabilities(graph: &mut Graph) -> Result<()> {
 
 /// Writes one draw into the graph as plain weights.
 fn freeze(graph: &mut Graph, noise: &HashMap<String, Tensor>) -> Result<()> {
-    variational::expand(graph, |graph, posterior| {
-        let missing = || Error::Model(format!("no noise is given for `{}`", posterior.name));
-        let noise = noise.get(&posterior.name).cloned().ok_or_else(missing)?;
-        Ok(Some(graph.initializer(&format!("{}.noise", posterior.name), noise)))
-    })
+    for posterior in variational::posteriors(graph)? {
+        let error = |reason: &str| Error::Model(format!("`{}`: {reason}", posterior.name));
+        let constant = |value| graph.tensor(value).ok_or_else(|| error("it is not a constant"));
+        let (mean, log_std) = (constant(posterior.mean)?, constant(posterior.log_std)?);
+        let noise = noise.get(&posterior.name).ok_or_else(|| error("no noise is given for it"))?;
+        if [log_std, noise].iter().any(|tensor| tensor.shape() != mean.shape()) {
+            return Err(error("mean, log-std and noise differ in shape"));
+        }
+        let (means, log_stds, noise) = (mean.floats()?, log_std.floats()?, noise.floats()?);
+        let draws = means.iter().zip(log_stds.iter()).zip(noise.iter());
+        let weights = draws.map(|((mean, s), noise)| mean + s.exp() * noise).collect();
+        let weights = Tensor::new(mean.shape(), weights)?;
+        graph.node_mut(posterior.mean.node).kind = Kind::Initializer(weights);
+    }
+    variational::expand(graph, |_, _| Ok(None))
 }
 
-/// Which draw a stochastic graph computes.
-#[derive(Clone, Copy)]
-enum Draw {
-    /// The only one.
-    Once,
-    /// One of an ensemble: the value holds its number (seed) or is not used.
-    Number(Value),
-}
-
-/// Gives every posterior its noise and makes the graph plain.
-fn stochastic(graph: &mut Graph, noise: Noise, posteriors: &[Posterior], draw: Draw) -> Result<()> {
+/// Gives every posterior its noise and makes the graph plain; `draw` is the number of
+/// the draw (int64) where it is one of several. Returns the seed input, if there is one.
+fn stochastic(
+    graph: &mut Graph,
+    noise: Noise,
+    posteriors: &[Posterior],
+    draw: Option<Value>,
+) -> Result<Option<Value>> {
     let shapes = normals::shapes(graph, posteriors);
     let count = shapes.iter().map(|s| s.iter().product::<usize>()).sum();
     let images = ensemble::images(graph)?;
     let seed = match noise {
+        Noise::Seed if graph.source(SEED).is_some() => {
+            let reason = "an input or initializer of the model is called `seed`, as the seed is";
+            return Err(Error::Model(reason.to_owned()));
+        }
         Noise::Seed => Some(graph.input(SEED, Role::Scalar, Fact::new(DType::I64, &[]))),
-        _ => None,
+        Noise::Random | Noise::Input => None,
     };
     let builder = &mut Builder { graph, scope: "noise" };
     let parts = match (noise, seed) {
         (Noise::Seed, Some(seed)) => {
-            let draw = match draw {
-                Draw::Number(number) => number,
-                Draw::Once => builder.constant(Tensor::scalar(0i64)),
-            };
+            let draw = draw.unwrap_or_else(|| builder.constant(Tensor::scalar(0i64)));
             let normals = builder.seeded(seed, draw, count);
             builder.split(normals, &shapes)
         }
@@ -188,5 +200,7 @@ fn stochastic(graph: &mut Graph, noise: Noise, posteriors: &[Posterior], draw: D
         }
     };
     let by_mean: HashMap<Value, Value> = posteriors.iter().map(|p| p.mean).zip(parts).collect();
-    variational::expand(graph, |_, posterior| Ok(by_mean.get(&posterior.mean).copied()))
+    variational::expand(graph, |_, posterior| Ok(by_mean.get(&posterior.mean).copied()))?;
+    normalization::expand(graph)?;
+    Ok(seed)
 }

@@ -60,6 +60,7 @@ impl OnnxRuntime {
             .with_intra_threads(self.threads)?
             .with_inter_threads(1)?
             .with_parallel_execution(false)?
+            .with_intra_op_spinning(false)?
             .with_memory_pattern(true)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_log_level(LogLevel::Warning)?;

@@ -96,8 +96,9 @@ impl Engine for Tract {
     }
 
     fn load(&self, program: &Program) -> Result<Box<dyn Session>> {
-        let (signature, model) = Signature::of(program)?;
+        let (signature, mut model) = Signature::of(program)?;
         self.check_operators(&model)?;
+        rename(&mut model);
         let bytes = model.to_bytes()?;
         let plan = guarded(
             || "the program".to_owned(),
@@ -149,6 +150,19 @@ fn value(given: Given) -> Result<TValue> {
     match given {
         Given::Feed(feed) => upload(feed),
         Given::Held(buffer) => buffer.tract().cloned(),
+    }
+}
+
+/// Gives every node a name of its own kind: tract derives names such as `NODE.bias` for
+/// what it adds, and refuses a model in which an initializer has that name already. It
+/// also takes a random operator for shape-like only if the node's name ends with the
+/// operator's.
+fn rename(model: &mut graphs::Model) {
+    for id in model.graph.ids().collect::<Vec<_>>() {
+        let node = model.graph.node_mut(id);
+        if let Some(op) = node.op() {
+            node.name = format!("{}@{}", node.name, op.op_type);
+        }
     }
 }
 
