@@ -272,7 +272,9 @@ pub struct Train {
     /// Number of epochs [default: 10, or the sum of the schedule's stages]
     #[arg(long)]
     pub epochs: Option<usize>,
-    /// Random crop with padding 4 and horizontal flip: auto (for colour images), on, off
+    /// Random crop with padding 4 and horizontal flip: on, off, or auto: on with a
+    /// preset, whose published runs had it; a pretrained model may never have seen such
+    /// images and needs longer then
     #[arg(long, default_value = "auto")]
     pub augment: String,
     /// Use so many images only

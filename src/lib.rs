@@ -59,7 +59,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Predict(flags) => predict::run(&flags, machine),
         Command::Bench(flags) => bench::run(&flags, machine),
         Command::Quickstart(flags) => quickstart::run(&flags, machine),
-        Command::Runtime(flags) => runtime_command::run(&flags),
+        Command::Runtime(flags) => runtime_command::run(&flags, machine),
     }
 }
 

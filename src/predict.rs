@@ -41,11 +41,9 @@ pub(crate) fn run(flags: &Predict, machine: &Machine) -> Result<()> {
     let compile = |purpose, batch| programs.compile(purpose, batch);
     let settings = PredictSettings { batch: 64, samples: flags.samples as u64, seed: flags.seed };
     let found = predict(engine.as_ref(), &compile, &mut state, &images, &settings)?;
-    if let Some(labels) = &labels {
-        if labels.len() != found.classes {
-            let file = flags.labels.as_deref().unwrap_or(Path::new("")).display();
-            bail!("{file}: {} names for the model's {} classes", labels.len(), found.classes);
-        }
+    if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != found.classes) {
+        let file = flags.labels.as_deref().unwrap_or(Path::new("")).display();
+        bail!("{file}: {} names for the model's {} classes", labels.len(), found.classes);
     }
     let rows = found.probabilities.chunks_exact(found.classes.max(1));
     let uncertainty = found.predictive_entropy.iter().zip(&found.mutual_information);

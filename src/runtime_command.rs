@@ -4,13 +4,13 @@ use anyhow::Result;
 use comfy_table::Table;
 use runtime::install::{self, Provider};
 
-use crate::cli::{ProviderName, Runtime, RuntimeAction};
+use crate::cli::{Machine, ProviderName, Runtime, RuntimeAction};
 use crate::print;
 
-pub(crate) fn run(flags: &Runtime) -> Result<()> {
+pub(crate) fn run(flags: &Runtime, machine: &Machine) -> Result<()> {
     match flags.action {
         RuntimeAction::List => list(),
-        RuntimeAction::Install { provider } => install(provider.into()),
+        RuntimeAction::Install { provider } => install(provider.into(), machine.quiet),
     }
 }
 
@@ -50,10 +50,10 @@ fn list() -> Result<()> {
     }
     print::line(table)?;
     for provider in &inventory.missing {
-        println!(
-            "missing: ONNX Runtime with {provider}; `{}` installs it",
-            provider.install_command()
-        );
+        let command = provider.install_command();
+        print::line(format_args!(
+            "missing: ONNX Runtime with {provider}; `{command}` installs it"
+        ))?;
     }
     Ok(())
 }
@@ -62,8 +62,8 @@ fn tract_version() -> &'static str {
     runtime::engine::TRACT_VERSION
 }
 
-fn install(provider: Provider) -> Result<()> {
-    let spinner = crate::progress::spinner(false);
+fn install(provider: Provider, quiet: bool) -> Result<()> {
+    let spinner = crate::progress::spinner(quiet);
     let library = install::install(provider, &mut |step| spinner.set_message(step.to_owned()))?;
     spinner.finish_and_clear();
     print::line(format_args!(

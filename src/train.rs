@@ -22,14 +22,13 @@ use crate::{data, misuse, model, print, progress};
 
 pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     let recipe = Recipe::new(&flags.training)?;
-    let settings = settings(flags, &recipe)?;
+    let settings = augmented(settings(flags, &recipe)?, flags)?;
     let mut network = model::read(&flags.model)?;
     model::normalize(&mut network, flags.normalize.as_deref())?;
     recipe.defense.check(&network).with_context(|| flags.model.display().to_string())?;
     note_prior(&mut network, &recipe);
     let split = data::split(&flags.split)?;
     let dataset = data::load(&flags.data, split, &network, flags.limit, machine.quiet)?;
-    let settings = augmented(settings, &flags.augment, &dataset)?;
     let engine = open_engine(machine)?;
 
     create_folder(&flags.output)?;
@@ -155,12 +154,12 @@ fn settings(flags: &Train, recipe: &Recipe) -> Result<Settings> {
     })
 }
 
-/// The published code's augmentation, for images that it suits.
-fn augmented(settings: Settings, flag: &str, dataset: &Dataset) -> Result<Settings> {
-    let on = match flag {
+/// The published code's augmentation, if it is asked for.
+fn augmented(settings: Settings, flags: &Train) -> Result<Settings> {
+    let on = match flags.augment.as_str() {
         "on" => true,
         "off" => false,
-        "auto" => dataset.shape().first() == Some(&3),
+        "auto" => flags.training.preset.is_some(),
         other => return Err(misuse(format!("--augment {other}: use auto, on or off"))),
     };
     Ok(if on { Settings { crop_padding: 4, flip: true, ..settings } } else { settings })

@@ -32,3 +32,11 @@ pub const KL: &str = "kl";
 pub const CORRECT: &str = "correct";
 /// The cross-entropy of each image, `[N]`.
 pub const LOSSES: &str = "losses";
+
+/// What follows a parameter's name in the name of the optimizer's state that belongs to
+/// it: SGD's velocity.
+pub const VELOCITY: &str = ".velocity";
+/// The same for Adam's mean of gradients.
+pub const MOMENT1: &str = ".moment1";
+/// The same for Adam's mean of squared gradients.
+pub const MOMENT2: &str = ".moment2";

@@ -28,19 +28,6 @@ impl Program {
         Program { model }
     }
 
-    /// A program read from a file: gives the inputs the roles that its metadata says.
-    pub fn from_model(mut model: Model) -> Program {
-        for id in model.graph.inputs.clone() {
-            let node = model.graph.node_mut(id);
-            let role = model.metadata.get(&format!("{ROLE}{}", node.name));
-            let role = role.and_then(|name| ROLES.iter().find(|r| role_name(**r) == name));
-            if let (Kind::Input(old), Some(role)) = (&mut node.kind, role) {
-                *old = *role;
-            }
-        }
-        Program { model }
-    }
-
     /// The `(output, input)` pairs that are fed back.
     pub fn carries(&self) -> impl Iterator<Item = (&str, &str)> {
         self.model
@@ -49,8 +36,6 @@ impl Program {
             .filter_map(|(key, output)| Some((output.as_str(), key.strip_prefix(CARRY)?)))
     }
 }
-
-const ROLES: [Role; 5] = [Role::Data, Role::Label, Role::State, Role::Noise, Role::Scalar];
 
 fn role_name(role: Role) -> &'static str {
     match role {

@@ -52,24 +52,21 @@ fn set_batch(graph: &mut Graph, batch: Dim) -> Result<()> {
         if let Dim::Known(baked) = *first {
             relax_reshapes(graph, id.into(), baked)?;
         }
-        if let Some(fact) = graph.node_mut(id).outputs.first_mut() {
-            if let Some(first) = fact.shape.as_mut().and_then(|shape| shape.first_mut()) {
-                *first = batch.clone();
-            }
-        }
+        set_first(graph, id.into(), &batch);
     }
     for port in graph.outputs.clone() {
-        let node = graph.node_mut(port.value.node);
-        if let Some(first) = node
-            .outputs
-            .get_mut(port.value.slot)
-            .and_then(|fact| fact.shape.as_mut())
-            .and_then(|shape| shape.first_mut())
-        {
-            *first = batch.clone();
-        }
+        set_first(graph, port.value, &batch);
     }
     Ok(())
+}
+
+/// Records `batch` as the size of the first axis of a value whose shape is known.
+fn set_first(graph: &mut Graph, value: Value, batch: &Dim) {
+    let fact = graph.node_mut(value.node).outputs.get_mut(value.slot);
+    let shape = fact.and_then(|fact| fact.shape.as_mut());
+    if let Some(first) = shape.and_then(|shape| shape.first_mut()) {
+        *first = batch.clone();
+    }
 }
 
 /// Frees the constants of every Reshape after `input` whose first entry is the baked

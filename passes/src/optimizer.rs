@@ -1,6 +1,6 @@
 //! Optimizers as nodes: the update of a parameter is part of the program.
 
-use graphs::{Role, Value};
+use graphs::{Role, Value, names};
 
 use crate::{Result, Tape};
 
@@ -88,7 +88,7 @@ impl Optimizer {
                 }
                 let mut carried = Vec::new();
                 if momentum != 0.0 {
-                    let old = state(tape, name, "velocity", parameter);
+                    let old = state(tape, name, names::VELOCITY, parameter);
                     let kept = scaled(tape, old, momentum)?;
                     step = tape.apply("Add", &[kept, step])?;
                     carried.push(Carried { old, new: step });
@@ -99,8 +99,8 @@ impl Optimizer {
                 Ok(carried)
             }
             Optimizer::Adam { beta1, beta2, epsilon } => {
-                let old1 = state(tape, name, "moment1", parameter);
-                let old2 = state(tape, name, "moment2", parameter);
+                let old1 = state(tape, name, names::MOMENT1, parameter);
+                let old2 = state(tape, name, names::MOMENT2, parameter);
                 let square = tape.apply("Mul", &[gradient, gradient])?;
                 let new1 = average(tape, old1, gradient, beta1)?;
                 let new2 = average(tape, old2, square, beta2)?;
@@ -124,7 +124,7 @@ impl Optimizer {
 
 fn state(tape: &mut Tape, name: &str, suffix: &str, like: Value) -> Value {
     let fact = tape.fact(like).clone();
-    tape.graph.input(&format!("{name}.{suffix}"), Role::State, fact)
+    tape.graph.input(&format!("{name}{suffix}"), Role::State, fact)
 }
 
 fn scaled(tape: &mut Tape, x: Value, factor: f32) -> Result<Value> {

@@ -87,9 +87,9 @@ pub fn bench(
             (names::STEP, 1.0 + repetition as f64),
             (names::KL_SCALE, 1e-5),
         ];
-        sessions.run(Purpose::Update, settings.batch, &mut state, &scalars, &mut draws)?;
+        sessions.update(settings.batch, &mut state, &scalars, &mut draws)?;
         let stepped = start.elapsed().as_secs_f64();
-        mean(&mut sessions, &mut state, settings.batch, settings.samples, &mut draws)?;
+        mean(&mut sessions, &state, settings.batch, settings.samples, &mut draws)?;
         let all = start.elapsed().as_secs_f64();
         // The first round loads the programs.
         if repetition > 0 {

@@ -13,6 +13,7 @@ mod linear;
 pub mod noise;
 pub mod predict;
 pub mod sessions;
+mod shard;
 mod target;
 pub mod train;
 mod whole_file;

@@ -5,6 +5,7 @@ use graphs::names;
 use crate::data::Dataset;
 use crate::engine::{Engine, State};
 use crate::sessions::{Compile, Draws, Purpose, Sessions};
+use crate::shard::{Shards, stack};
 use crate::target::Form;
 use crate::{Error, Result};
 
@@ -93,7 +94,7 @@ impl Mean {
 /// The mean over `samples` draws for the `batch` images in the state.
 pub(crate) fn mean(
     sessions: &mut Sessions,
-    state: &mut State,
+    state: &State,
     batch: usize,
     samples: u64,
     draws: &mut Draws,
@@ -122,7 +123,7 @@ pub(crate) fn mean(
 /// When the program cannot be compiled or run, or returns no probabilities.
 pub(crate) fn each_draw(
     sessions: &mut Sessions,
-    state: &mut State,
+    state: &State,
     batch: usize,
     samples: u64,
     draws: &mut Draws,
@@ -130,9 +131,12 @@ pub(crate) fn each_draw(
 ) -> Result<u64> {
     let random = sessions.get(Purpose::Predict, batch)?.is_random();
     let count = if random { samples.max(1) } else { 1 };
+    let sizes = sessions.shards(Purpose::Predict, batch);
+    let mut shards = Shards::cut(state, &sizes, &[names::IMAGES])?;
     for _ in 0..count {
-        let mut outputs = sessions.run(Purpose::Predict, batch, state, &[], draws)?;
-        let probabilities = outputs.take(names::PROBABILITIES)?;
+        let outputs = sessions.run(Purpose::Predict, batch, shards.states(), &[], draws)?;
+        let parts = outputs.into_iter().map(|mut part| part.take(names::PROBABILITIES));
+        let probabilities = stack(&parts.collect::<Result<Vec<_>>>()?)?;
         let values = probabilities.floats()?;
         match *probabilities.shape() {
             [n, classes] if n == batch && classes > 0 && values.iter().all(|p| p.is_finite()) => {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use rayon::prelude::*;
+
 use graphs::{DType, Fact, Graph, Kind, Program, Role, Tensor, Value, names};
 
 use crate::engine::{Engine, Feed, Session, State};
@@ -21,13 +23,17 @@ pub enum Purpose {
 }
 
 /// Makes the program of some purpose for batches of so many images. The programs of a
-/// model read and carry one state, under the names of [`graphs::names`].
+/// model read and carry one state, under the names of [`graphs::names`]. Programs that
+/// attack or predict compute each image on its own and take the same noise for any batch
+/// size, so that a batch may be cut into shards.
 pub type Compile<'a> =
     dyn Fn(Purpose, usize) -> Result<Program, Box<dyn std::error::Error + Send + Sync>> + 'a;
 
 /// Every program that runs so far, loaded, and the host's buffers for their noise.
 pub(crate) struct Sessions<'a> {
     engine: &'a dyn Engine,
+    /// What shards run on; without it, no batch is cut.
+    single_threaded: Option<Box<dyn Engine>>,
     compile: &'a Compile<'a>,
     loaded: BTreeMap<(Purpose, usize), Loaded>,
     /// Of no program in particular: the noise of one run is gone when the next begins.
@@ -35,8 +41,9 @@ pub(crate) struct Sessions<'a> {
 }
 
 pub(crate) struct Loaded {
-    session: Box<dyn Session>,
-    /// Shapes of the inputs and outputs as far as they are known.
+    /// One for each shard.
+    sessions: Vec<Box<dyn Session>>,
+    /// Of the first shard: shapes of the inputs and outputs as far as they are known.
     graph: Graph,
     noise: Vec<Noise>,
     scalars: Vec<String>,
@@ -72,7 +79,24 @@ impl Draws {
 
 impl<'a> Sessions<'a> {
     pub(crate) fn new(engine: &'a dyn Engine, compile: &'a Compile<'a>) -> Sessions<'a> {
-        Sessions { engine, compile, loaded: BTreeMap::new(), buffers: Vec::new() }
+        Sessions {
+            engine,
+            single_threaded: engine.single_threaded(),
+            compile,
+            loaded: BTreeMap::new(),
+            buffers: Vec::new(),
+        }
+    }
+
+    /// How many of `batch` images each shard of a program of `purpose` has: nearly the
+    /// same, in one shard for each thread at most.
+    pub(crate) fn shards(&self, purpose: Purpose, batch: usize) -> Vec<usize> {
+        let most = match (purpose, &self.single_threaded) {
+            (Purpose::Attack | Purpose::Predict, Some(_)) => self.engine.threads(),
+            _ => 1,
+        };
+        let count = most.min(batch).max(1);
+        (0..count).map(|shard| batch / count + usize::from(shard < batch % count)).collect()
     }
 
     /// The program of `purpose` for `batch` images.
@@ -80,41 +104,73 @@ impl<'a> Sessions<'a> {
     /// # Errors
     /// When it cannot be compiled or the engine refuses it.
     pub(crate) fn get(&mut self, purpose: Purpose, batch: usize) -> Result<&mut Loaded> {
+        let shards = self.shards(purpose, batch);
         match self.loaded.entry((purpose, batch)) {
             Entry::Occupied(loaded) => Ok(loaded.into_mut()),
             Entry::Vacant(place) => {
-                let program = (self.compile)(purpose, batch).map_err(Error::Compile)?;
-                Ok(place.insert(Loaded::new(self.engine, program)?))
+                let engine = match &self.single_threaded {
+                    Some(engine) if shards.len() > 1 => engine.as_ref(),
+                    _ => self.engine,
+                };
+                let compile = |batch| (self.compile)(purpose, batch).map_err(Error::Compile);
+                Ok(place.insert(Loaded::new(engine, &shards, compile)?))
             }
         }
     }
 
     /// Runs the program of `purpose` for `batch` images once: noise comes from the next
-    /// draw, every scalar that it has from `scalars`, the rest from `state`.
+    /// draw, every scalar that it has from `scalars`, the rest from `states`, of which
+    /// there is one for each of [`Sessions::shards`]. All shards see the same noise.
     ///
     /// # Errors
-    /// As [`Session::run`].
+    /// As [`Session::run`], for any of the shards; the states of the others may then be
+    /// ahead.
     pub(crate) fn run(
         &mut self,
         purpose: Purpose,
+        batch: usize,
+        states: &mut [State],
+        scalars: &[(&str, f64)],
+        draws: &mut Draws,
+    ) -> Result<Vec<Outputs>> {
+        let mut buffers = std::mem::take(&mut self.buffers);
+        let outputs = self
+            .get(purpose, batch)
+            .and_then(|loaded| loaded.run(states, scalars, draws, &mut buffers));
+        self.buffers = buffers;
+        outputs
+    }
+
+    /// Runs the update for `batch` images once, as [`Sessions::run`].
+    pub(crate) fn update(
+        &mut self,
         batch: usize,
         state: &mut State,
         scalars: &[(&str, f64)],
         draws: &mut Draws,
     ) -> Result<Outputs> {
-        let mut buffers = std::mem::take(&mut self.buffers);
-        let outputs = self
-            .get(purpose, batch)
-            .and_then(|loaded| loaded.run(state, scalars, draws, &mut buffers));
-        self.buffers = buffers;
-        outputs
+        let states = std::slice::from_mut(state);
+        let outputs = self.run(Purpose::Update, batch, states, scalars, draws)?.pop();
+        outputs.ok_or_else(|| Error::Program("the update returned nothing".to_owned()))
     }
 }
 
 impl Loaded {
-    fn new(engine: &dyn Engine, program: Program) -> Result<Loaded> {
-        let session = engine.load(&program)?;
-        let graph = program.model.graph;
+    fn new(
+        engine: &dyn Engine,
+        shards: &[usize],
+        compile: impl Fn(usize) -> Result<Program>,
+    ) -> Result<Loaded> {
+        let (mut sessions, mut graph) = (Vec::new(), None);
+        for equal in shards.chunk_by(|a, b| a == b) {
+            let Some(&images) = equal.first() else { continue };
+            let program = compile(images)?;
+            for _ in equal {
+                sessions.push(engine.load(&program)?);
+            }
+            graph.get_or_insert(program.model.graph);
+        }
+        let graph = graph.unwrap_or_default();
         let (mut noise, mut scalars) = (Vec::new(), Vec::new());
         for &id in &graph.inputs {
             let node = graph.node(id);
@@ -128,7 +184,7 @@ impl Loaded {
                 _ => {}
             }
         }
-        Ok(Loaded { session, graph, noise, scalars })
+        Ok(Loaded { sessions, graph, noise, scalars })
     }
 
     /// Whether two runs on the same images may differ.
@@ -136,7 +192,7 @@ impl Loaded {
         !self.noise.is_empty()
     }
 
-    /// The shape of the images, `[N, ...]`.
+    /// The shape of the images, `[N, ...]`, N those of the first shard.
     ///
     /// # Errors
     /// When the program takes no images.
@@ -163,11 +219,11 @@ impl Loaded {
 
     fn run(
         &mut self,
-        state: &mut State,
+        states: &mut [State],
         scalars: &[(&str, f64)],
         draws: &mut Draws,
         buffers: &mut Vec<Vec<f32>>,
-    ) -> Result<Outputs> {
+    ) -> Result<Vec<Outputs>> {
         let key = draws.draw();
         buffers.resize(buffers.len().max(self.noise.len()), Vec::new());
         for (noise, buffer) in self.noise.iter().zip(buffers.iter_mut()) {
@@ -182,7 +238,11 @@ impl Loaded {
             .map(|(noise, values)| Feed::new(&noise.name, &noise.shape, values))
             .chain(scalars.iter().map(|(name, value)| Feed::new(name, &[], value)))
             .collect();
-        self.session.run(state, &feeds).map(Outputs)
+        if let ([session], [state]) = (self.sessions.as_mut_slice(), &mut *states) {
+            return Ok(vec![Outputs(session.run(state, &feeds)?)]);
+        }
+        let shards = self.sessions.par_iter_mut().zip(states).with_max_len(1);
+        shards.map(|(session, state)| session.run(state, &feeds).map(Outputs)).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::models::uniform;
 
 const NETWORKS: u64 = 24;
 /// The greatest error of a gradient, relative to its norm.
-const TOLERANCE: f64 = 2e-3;
+const TOLERANCE: f64 = 5e-3;
 /// Long enough for float32, and so short that few kinks of ReLU and MaxPool are met.
 const REACH: f32 = 1e-3;
 
@@ -176,5 +176,5 @@ fn a_wrong_gradient_of_a_network_is_caught() {
     let mut trial = network(0);
     trial.spoil(1.05);
     let (error, _) = trial.error(engines()[0].as_ref()).expect("a run");
-    assert!(error > 5.0 * TOLERANCE, "{error}");
+    assert!(error > 4.0 * TOLERANCE, "{error}");
 }

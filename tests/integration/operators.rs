@@ -10,7 +10,7 @@ use crate::engines::{Runner, Values, difference, engines};
 use crate::models::uniform;
 
 /// The greatest error of a gradient, relative to its norm.
-const TOLERANCE: f64 = 1e-3;
+const TOLERANCE: f64 = 2e-4;
 /// How far an element moves at most.
 const REACH: f32 = 1.0 / 32.0;
 
@@ -235,7 +235,7 @@ fn a_gradient_that_is_five_percent_too_long_is_caught() {
         trial.spoil(1.05);
         for engine in engines() {
             let (error, _) = trial.error(engine.as_ref()).expect("a run");
-            assert!(error > 10.0 * TOLERANCE, "{case:?}: {error}");
+            assert!(error > 100.0 * TOLERANCE, "{case:?}: {error}");
         }
     }
 }

@@ -14,9 +14,8 @@ use crate::{Error, Result};
 
 /// The one data input.
 pub(super) fn images(graph: &Graph) -> Result<Value> {
-    let is_data = |&&id: &&NodeId| {
-        matches!(graph.node(id).kind, Kind::Input(Role::Data) | Kind::Capture(_))
-    };
+    let is_data =
+        |&&id: &&NodeId| matches!(graph.node(id).kind, Kind::Input(Role::Data) | Kind::Capture(_));
     let captured = graph.ids().find(|&id| matches!(graph.node(id).kind, Kind::Capture(0)));
     let mut data = graph.inputs.iter().filter(is_data);
     match (captured, data.next(), data.next()) {
@@ -56,7 +55,7 @@ pub(super) fn ensemble(
     let mut captures = vec![Value::from(images)];
     let builder = &mut Builder { graph: &mut outer, scope: "ensemble" };
     let mut arguments = start(builder, images.into(), classes).to_vec();
-    arguments.push(builder.constant(Tensor::full(&[samples], 1.0 / samples as f32)?));
+    arguments.push(builder.constant(Tensor::full(&[samples, 1], 1.0 / samples as f32)?));
     if draw.number.is_some() {
         let numbers: Vec<i64> = (0..samples as i64).collect();
         arguments.push(builder.constant(Tensor::vector(&numbers)));
@@ -103,7 +102,8 @@ fn one_draw(
 ) -> Result<OneDraw> {
     capture(body, input, 0);
     body.inputs.clear();
-    let share = body.input("share", Role::Scalar, Fact::new(DType::F32, &[]));
+    // tract panics when it adds axes to a scanned constant, as it would to a scalar.
+    let share = body.input("share", Role::Scalar, Fact::new(DType::F32, &[1]));
     let number = (noise == Noise::Seed)
         .then(|| body.input("draw", Role::Scalar, Fact::new(DType::I64, &[])));
     body.inputs.clear();
@@ -185,8 +185,9 @@ fn finish(builder: &mut Builder, scan: NodeId, classes: usize) {
         (PREDICTIVE_ENTROPY, predictive, vec![batch.clone()]),
         (MUTUAL_INFORMATION, information, vec![batch]),
     ] {
-        builder.graph.node_mut(value.node).outputs =
-            vec![Fact { dtype: Some(DType::F32), shape: Some(shape) }];
+        if let Some(fact) = builder.graph.node_mut(value.node).outputs.get_mut(value.slot) {
+            *fact = Fact { dtype: Some(DType::F32), shape: Some(shape) };
+        }
         builder.graph.output(name, value);
     }
 }

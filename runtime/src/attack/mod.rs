@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::State;
 use crate::noise::{fill_uniform, hash_name};
 use crate::sessions::{Draws, Purpose, Sessions};
+use crate::shard::Shards;
 use crate::target::Target;
 use crate::{Error, Result};
 
@@ -82,6 +83,8 @@ impl Pgd {
             target.place(state, &target.clean)?;
         }
         let batch = target.len();
+        let read = [names::IMAGES, names::CLEAN, names::LABELS, names::GRADIENT];
+        let mut shards = Shards::cut(state, &sessions.shards(Purpose::Attack, batch), &read)?;
         for _ in 0..self.steps {
             let random = sessions.get(Purpose::Attack, batch)?.is_random();
             let count = if random { self.draws } else { 1 };
@@ -91,10 +94,10 @@ impl Pgd {
                     (names::KEEP, if draw == 1 { 0.0 } else { 1.0 }),
                     (names::STEP_SIZE, if draw == count { self.step_size } else { 0.0 }),
                 ];
-                sessions.run(Purpose::Attack, batch, state, &scalars, draws)?;
+                sessions.run(Purpose::Attack, batch, shards.states(), &scalars, draws)?;
             }
         }
-        Ok(())
+        shards.join(state, names::IMAGES)
     }
 
     /// How many draws one run takes at most, the random start's counted.

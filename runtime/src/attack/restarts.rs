@@ -55,7 +55,7 @@ pub(crate) fn strongest(
 /// The cross-entropy of each of the images in the state, averaged over draws.
 fn mean_losses(
     sessions: &mut Sessions,
-    state: &mut State,
+    state: &State,
     target: &Target,
     samples: u64,
     draws: &mut Draws,

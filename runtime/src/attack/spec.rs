@@ -134,10 +134,8 @@ impl AttackSpec {
                 let positive = |size: &f64| size.is_finite() && *size > 0.0;
                 self.step_size = Some(value?.parse().ok().filter(positive)?);
             }
-            _ => {
-                self.random_start = true;
-                return value.is_none().then_some(());
-            }
+            "random-start" if value.is_none() => self.random_start = true,
+            _ => return None,
         }
         Some(())
     }

@@ -96,6 +96,12 @@ pub trait Engine: Send + Sync {
     /// The number of threads it uses.
     fn threads(&self) -> usize;
 
+    /// The same engine on one thread, whose programs share states with this one's: for
+    /// shards of a batch that run side by side, each on a thread of its own. `None` where
+    /// that gains nothing: there is one thread only, or the engine itself puts all of
+    /// them to work inside an operator.
+    fn single_threaded(&self) -> Option<Box<dyn Engine>>;
+
     /// An empty state for the programs of this engine.
     fn state(&self) -> State;
 

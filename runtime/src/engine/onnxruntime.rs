@@ -128,6 +128,10 @@ impl Engine for OnnxRuntime {
         self.threads
     }
 
+    fn single_threaded(&self) -> Option<Box<dyn Engine>> {
+        None
+    }
+
     fn state(&self) -> State {
         State::empty(Home::OnnxRuntime(self.provider))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use graphs::{DType, Tensor};
 
@@ -15,7 +16,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct State {
     home: Home,
-    buffers: BTreeMap<String, Buffer>,
+    /// No buffer is written to again once it is here, so states may share them.
+    buffers: BTreeMap<String, Arc<Buffer>>,
 }
 
 /// Whose buffers a state holds.
@@ -95,6 +97,20 @@ impl State {
         Ok(())
     }
 
+    /// Another state with the same values, which are not copied: from then on each of the
+    /// two changes alone.
+    pub fn share(&self) -> State {
+        State { home: self.home, buffers: self.buffers.clone() }
+    }
+
+    /// Takes the value of that name from `other`, without a copy, in place of its own;
+    /// does nothing if `other` has none.
+    pub(crate) fn adopt(&mut self, name: &str, other: &State) {
+        if let Some(buffer) = other.buffers.get(name) {
+            self.buffers.insert(name.to_owned(), Arc::clone(buffer));
+        }
+    }
+
     /// A copy of the value on the host; `None` if there is none of that name.
     ///
     /// # Errors
@@ -119,14 +135,11 @@ impl State {
     }
 
     pub(super) fn buffer(&self, name: &str) -> Option<&Buffer> {
-        self.buffers.get(name)
+        self.buffers.get(name).map(Arc::as_ref)
     }
 
     pub(super) fn set(&mut self, name: &str, buffer: Buffer) {
-        match self.buffers.get_mut(name) {
-            Some(slot) => *slot = buffer,
-            None => _ = self.buffers.insert(name.to_owned(), buffer),
-        }
+        self.buffers.insert(name.to_owned(), Arc::new(buffer));
     }
 
     /// Checks that the buffers are of the engine that is about to run.

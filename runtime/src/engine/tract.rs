@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use graphs::{DType, Model, Program};
+use graphs::{Attribute, DType, Graph, Kind, Model, Program};
 use tract_linalg::multithread::Executor;
 use tract_onnx::Onnx;
 use tract_onnx::prelude::*;
@@ -48,8 +48,12 @@ impl Tract {
                 .map_err(|error| Error::engine(NAME, error))?;
             Executor::MultiThread(Arc::new(pool))
         };
+        Ok(Tract::with(executor, threads))
+    }
+
+    fn with(executor: Executor, threads: usize) -> Tract {
         let options = RunOptions { executor: Some(executor), ..RunOptions::default() };
-        Ok(Tract { onnx: tract_onnx::onnx(), options, threads })
+        Tract { onnx: tract_onnx::onnx(), options, threads }
     }
 
     /// Refuses what tract lacks by the node's own name. tract looks operators up without
@@ -91,6 +95,11 @@ impl Engine for Tract {
         self.threads
     }
 
+    /// tract's threads share the work of a large product only; most operators run on one.
+    fn single_threaded(&self) -> Option<Box<dyn Engine>> {
+        (self.threads > 1).then(|| Box::new(Tract::with(Executor::SingleThread, 1)) as _)
+    }
+
     fn state(&self) -> State {
         State::empty(Home::Tract)
     }
@@ -98,7 +107,7 @@ impl Engine for Tract {
     fn load(&self, program: &Program) -> Result<Box<dyn Session>> {
         let (signature, mut model) = Signature::of(program)?;
         self.check_operators(&model)?;
-        rename(&mut model);
+        adapt(&mut model.graph);
         let bytes = model.to_bytes()?;
         let plan = guarded(
             || "the program".to_owned(),
@@ -107,15 +116,13 @@ impl Engine for Tract {
                 model.into_optimized()?.into_runnable_with_options(&self.options)
             },
         )?;
-        Ok(Box::new(Loaded { signature, plan, runner: None }))
+        Ok(Box::new(Loaded { signature, plan }))
     }
 }
 
 struct Loaded {
     signature: Signature,
     plan: Arc<TypedRunnableModel>,
-    /// Kept from run to run; none before the first one and after one that failed.
-    runner: Option<TypedSimpleState>,
 }
 
 impl Session for Loaded {
@@ -126,22 +133,22 @@ impl Session for Loaded {
     ) -> Result<BTreeMap<String, graphs::Tensor>> {
         let given = self.signature.bind(Home::Tract, state, feeds)?;
         let inputs: Result<TVec<TValue>> = given.into_iter().map(value).collect();
-        let (inputs, plan, runner) = (inputs?, &self.plan, self.runner.take());
+        let (inputs, plan) = (inputs?, &self.plan);
         let at = Cell::new(None);
         let place = || {
             let node = at.get().and_then(|id: usize| plan.model().nodes().get(id));
             node.map_or("the program".to_owned(), |node| format!("node `{}`", node.name))
         };
-        let (outputs, runner) = guarded(place, || {
-            let mut runner = runner.map_or_else(|| plan.spawn(), Ok)?;
+        let outputs = guarded(place, || {
+            // A fresh one for each run: it remembers the last state of a Scan, and the sizes
+            // that the program leaves open.
+            let mut runner = plan.spawn()?;
             let outputs = runner.run_plan_with_eval(inputs, |context, state, node, inputs| {
                 at.set(Some(node.id));
                 eval(context, state, node, inputs)
             })?;
-            let outputs = outputs.into_iter().map(known).collect::<TractResult<Vec<Buffer>>>()?;
-            Ok((outputs, runner))
+            outputs.into_iter().map(known).collect::<TractResult<Vec<Buffer>>>()
         })?;
-        self.runner = Some(runner);
         self.signature.settle(outputs, state)
     }
 }
@@ -153,15 +160,30 @@ fn value(given: Given) -> Result<TValue> {
     }
 }
 
-/// Gives every node a name of its own kind: tract derives names such as `NODE.bias` for
-/// what it adds, and refuses a model in which an initializer has that name already. It
-/// also takes a random operator for shape-like only if the node's name ends with the
-/// operator's.
-fn rename(model: &mut graphs::Model) {
-    for id in model.graph.ids().collect::<Vec<_>>() {
-        let node = model.graph.node_mut(id);
-        if let Some(op) = node.op() {
-            node.name = format!("{}@{}", node.name, op.op_type);
+/// Says a model so that tract reads it as it is meant:
+///
+/// - every node gets a name of its own kind, because tract derives names such as
+///   `NODE.bias` for what it adds, and refuses a model in which an initializer has that
+///   name already; it also takes a random operator for shape-like only if the node's
+///   name ends with the operator's;
+/// - ConstantOfShape states its value, which tract otherwise takes for float64.
+fn adapt(graph: &mut Graph) {
+    for id in graph.ids().collect::<Vec<_>>() {
+        let node = graph.node_mut(id);
+        let Kind::Op(op) = &mut node.kind else { continue };
+        // Names are optional in ONNX, and tract wants them to differ.
+        if node.name.is_empty() {
+            node.name = id.index().to_string();
+        }
+        node.name = format!("{}@{}", node.name, op.op_type);
+        if op.is("ConstantOfShape") {
+            let zero = || graphs::Tensor::vector(&[0f32]).into();
+            op.attributes.entry("value".to_owned()).or_insert_with(zero);
+        }
+        for attribute in op.attributes.values_mut() {
+            if let Attribute::Graph(body) = attribute {
+                adapt(body);
+            }
         }
     }
 }

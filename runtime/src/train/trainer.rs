@@ -163,7 +163,7 @@ impl<'a> Trainer<'a> {
         ];
         let mut draws = Draws::new(settings.seed, "train/update", number);
         let (count, state) = (target.len(), &mut self.state);
-        let outputs = self.sessions.run(Purpose::Update, count, state, &scalars, &mut draws)?;
+        let outputs = self.sessions.update(count, state, &scalars, &mut draws)?;
         let lacking = |name| Error::Program(format!("it has no output `{name}`"));
         let number = |name| outputs.number(name)?.ok_or_else(|| lacking(name));
         let step = Step {
@@ -249,7 +249,7 @@ fn moments(
 ) -> Result<BTreeMap<String, Tensor>> {
     let lacking = update.state().filter(|(name, _)| !initial.contains_key(*name));
     let zero = |(name, fact): (&str, &Fact)| {
-        let parameter = [".velocity", ".moment1", ".moment2"]
+        let parameter = [names::VELOCITY, names::MOMENT1, names::MOMENT2]
             .iter()
             .find_map(|suffix| name.strip_suffix(suffix))
             .filter(|parameter| initial.contains_key(*parameter));

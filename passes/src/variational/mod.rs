@@ -7,14 +7,19 @@
 //! `mean + exp(log_std) * noise`; the bodies of the model-local functions that let any
 //! runtime run a converted file are made by the same code.
 
+mod functions;
+
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
-use graphs::{Attribute, Fact, Graph, Model, NodeId, Op, Role, Tensor, Value};
+use graphs::{Attribute, Graph, Model, NodeId, Op, Tensor, Value};
 use regex::Regex;
 
 use crate::layers::{self, Layer, Weight};
 use crate::pass::Pass;
 use crate::{Error, Result};
+
+pub use functions::refresh_functions;
 
 /// The domain of variational nodes.
 pub const DOMAIN: &str = "advbnn";
@@ -91,8 +96,8 @@ impl Pass for Convert {
         }
         for (id, slots) in nodes {
             for &(_, value) in &slots {
-                if !posteriors.contains_key(&value) {
-                    posteriors.insert(value, self.posterior(&mut model.graph, value)?);
+                if let Entry::Vacant(place) = posteriors.entry(value) {
+                    place.insert(self.posterior(&mut model.graph, value)?);
                 }
             }
             make_variational(&mut model.graph, id, &slots, &posteriors);
@@ -287,94 +292,4 @@ fn sample(graph: &mut Graph, posterior: &Posterior, noise: Value) -> Value {
     let std = call("Exp", &[posterior.log_std]);
     let deviation = call("Mul", &[std, noise]);
     call("Add", &[posterior.mean, deviation])
-}
-
-/// Writes one model-local function per kind of variational call into the model, and
-/// drops those that nothing calls any more.
-///
-/// # Errors
-/// When the graph has a cycle.
-pub fn refresh_functions(model: &mut Model) -> Result<()> {
-    model.functions.retain(|function| function.domain() != DOMAIN);
-    let opset = model.opset();
-    let mut attributes: HashMap<(String, String), HashMap<String, i32>> = HashMap::new();
-    let mut first: Vec<NodeId> = Vec::new();
-    for id in model.graph.op_order()? {
-        let Some(op) = model.graph.node(id).op().filter(|op| op.domain == DOMAIN) else { continue };
-        let key = (op.op_type.clone(), op.overload.clone());
-        if !attributes.contains_key(&key) {
-            first.push(id);
-        }
-        let known = attributes.entry(key).or_default();
-        for (name, value) in &op.attributes {
-            known.insert(name.clone(), value.code());
-        }
-    }
-    for id in first {
-        let Some(op) = model.graph.node(id).op().cloned() else { continue };
-        let key = (op.op_type.clone(), op.overload.clone());
-        let Some(known) = attributes.get(&key) else { continue };
-        let body = function_body(&model.graph, id, known)?;
-        let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
-        names.sort_unstable();
-        let opsets = [(String::new(), opset)].into();
-        let function = graphs::encode::encode_function(
-            &body,
-            DOMAIN,
-            &op.op_type,
-            &op.overload,
-            &names,
-            &opsets,
-        )?;
-        model.functions.push(function);
-    }
-    if model.functions.iter().any(|function| function.domain() == DOMAIN) {
-        model.opsets.insert(DOMAIN.to_owned(), 1);
-        model.header.ir_version = Some(model.header.ir_version().max(graphs::IR_VERSION));
-    }
-    Ok(())
-}
-
-/// The body of the function that a variational node calls: the node itself, expanded,
-/// between inputs of its arguments' names and its outputs.
-fn function_body(graph: &Graph, id: NodeId, known: &HashMap<String, i32>) -> Result<Graph> {
-    let Some(mut op) = graph.node(id).op().cloned() else { return Ok(Graph::default()) };
-    let random = random_arguments(graph, id).unwrap_or_default();
-    let mut body = Graph::new(&op.op_type);
-    let name = |slot: usize| {
-        let random = random.iter().enumerate().find_map(|(shift, &(plain, ..))| {
-            let suffix = match slot.checked_sub(plain + shift)? {
-                0 => "mean",
-                1 => "log_std",
-                _ => return None,
-            };
-            Some(format!("argument{plain}.{suffix}"))
-        });
-        random.unwrap_or_else(|| format!("argument{slot}"))
-    };
-    let arguments: Vec<_> = (0..op.arity)
-        .map(|slot| Some(body.input(&name(slot), Role::Data, Fact::default())))
-        .collect();
-    for (name, value) in &mut op.attributes {
-        if name != SLOTS {
-            let code = known.get(name).copied().unwrap_or_default();
-            *value = Attribute::Reference { name: name.clone(), code };
-        }
-    }
-    // An attribute that only other calls of this function give is forwarded as well.
-    for (name, &code) in known {
-        let reference = Attribute::Reference { name: name.clone(), code };
-        op.attributes.entry(name.clone()).or_insert(reference);
-    }
-    let outputs = graph.node(id).outputs.len();
-    let call = body.op("", op, &arguments, vec![Fact::default(); outputs]);
-    for slot in 0..outputs {
-        body.output(&format!("y{slot}"), Value { node: call, slot });
-    }
-    expand(&mut body, |body, posterior| {
-        let noise = Op::new("RandomNormalLike");
-        let arguments = [Some(posterior.mean)];
-        Ok(Some(body.op("", noise, &arguments, vec![Fact::default()]).into()))
-    })?;
-    Ok(body)
 }

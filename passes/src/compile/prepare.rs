@@ -1,0 +1,149 @@
+//! A model made ready for programs: opset 18, static shapes, parameters as state, noise
+//! as inputs.
+
+use std::collections::BTreeSet;
+
+use graphs::{DType, Fact, Graph, Kind, Model, Program, Role, Value, names};
+
+use crate::fold::Fold;
+use crate::optimizer::Carried;
+use crate::pass::{Pass, Pipeline};
+use crate::variational::{self, Posterior};
+use crate::{Error, FixBatch, Hoist, Lower, Result, Upgrade, layers};
+
+/// A model prepared for one batch size: opset 18, static shapes, parameters as state
+/// inputs, noise as inputs.
+pub(super) struct Prepared {
+    pub(super) graph: Graph,
+    pub(super) model: Model,
+    pub(super) images: Value,
+    pub(super) posteriors: Vec<Posterior>,
+    /// Those of the last variational node.
+    pub(super) last_layer: Vec<Posterior>,
+    /// Trained parameters: means, log-stds, and the weights of plain layers.
+    pub(super) trained: Vec<Value>,
+}
+
+pub(super) fn prepare(model: &Model, batch: usize) -> Result<Prepared> {
+    let mut model = model.clone();
+    Pipeline::new().then(Hoist).then(Upgrade).then(FixBatch(batch)).run(&mut model)?;
+    let mut graph = std::mem::take(&mut model.graph);
+    let posteriors = variational::posteriors(&graph)?;
+    let last_layer = variational::last_layer(&graph)?;
+    let images = images(&graph)?;
+    graph.node_mut(images.node).name = free_name(&graph, images, names::IMAGES)?;
+
+    variational::expand(&mut graph, |graph, posterior| {
+        let fact = graph.fact(posterior.mean).clone();
+        Ok(Some(graph.input(&format!("{}.noise", posterior.name), Role::Noise, fact)))
+    })?;
+    model.graph = graph;
+    let mut trained: Vec<Value> = Vec::new();
+    for value in posteriors.iter().flat_map(|p| [p.mean, p.log_std]) {
+        trained.push(value);
+    }
+    let plain: BTreeSet<Value> =
+        layers::weights(&model)?.into_iter().map(|weight| weight.value).collect();
+    trained.extend(plain.into_iter().filter(|v| !posteriors.iter().any(|p| p.mean == *v)));
+    let mut stated = trained.clone();
+    stated.extend(running_statistics(&model.graph)?);
+    for value in stated {
+        make_state(&mut model.graph, value);
+    }
+    Fold.run(&mut model)?;
+    model.graph.sweep();
+    model.graph.check()?;
+    model.functions.clear();
+    model.opsets.retain(|domain, _| domain.is_empty());
+    let graph = std::mem::take(&mut model.graph);
+    Ok(Prepared { graph, model, images, posteriors, last_layer, trained })
+}
+
+/// The one data input: the images.
+fn images(graph: &Graph) -> Result<Value> {
+    let data: Vec<Value> = graph
+        .inputs
+        .iter()
+        .filter(|&&id| matches!(graph.node(id).kind, Kind::Input(Role::Data)))
+        .map(|&id| id.into())
+        .collect();
+    match *data.as_slice() {
+        [one] => Ok(one),
+        _ => Err(Error::Model(format!(
+            "the model has {} data inputs; a classifier of images has one",
+            data.len()
+        ))),
+    }
+}
+
+/// `name`, unless another input or initializer has it.
+fn free_name(graph: &Graph, value: Value, name: &str) -> Result<String> {
+    match graph.source(name) {
+        Some(other) if other != value => {
+            Err(Error::Model(format!("an initializer is called `{name}`, which programs need")))
+        }
+        _ => Ok(name.to_owned()),
+    }
+}
+
+/// Turns a constant into an input that the engine keeps.
+fn make_state(graph: &mut Graph, value: Value) {
+    let node = graph.node_mut(value.node);
+    if matches!(node.kind, Kind::Initializer(_)) {
+        node.kind = Kind::Input(Role::State);
+        if !graph.inputs.contains(&value.node) {
+            graph.inputs.push(value.node);
+        }
+    }
+}
+
+/// The constants that hold the running mean and variance of BatchNormalization.
+fn running_statistics(graph: &Graph) -> Result<BTreeSet<Value>> {
+    let mut found = BTreeSet::new();
+    for id in graph.op_order()? {
+        if graph.node(id).op().is_some_and(|op| op.is("BatchNormalization")) {
+            found.extend([3, 4].iter().filter_map(|&slot| graph.argument(id, slot)));
+        }
+    }
+    found.retain(|&value| graph.tensor(value).is_some());
+    Ok(found)
+}
+
+impl Prepared {
+    fn batch(&self) -> usize {
+        self.graph.fact(self.images).known_shape().and_then(|s| s.first().copied()).unwrap_or(0)
+    }
+
+    pub(super) fn labels(&mut self) -> Value {
+        let fact = Fact::new(DType::I64, &[self.batch()]);
+        self.graph.input(names::LABELS, Role::Label, fact)
+    }
+
+    pub(super) fn scalar(&mut self, name: &str) -> Value {
+        self.graph.input(name, Role::Scalar, Fact::new(DType::F32, &[]))
+    }
+
+    /// A program whose only outputs are `outputs`; unused inputs are gone.
+    pub(super) fn program(
+        mut self,
+        outputs: &[(&str, Value)],
+        carried: &[Carried],
+    ) -> Result<Program> {
+        self.graph.outputs.clear();
+        for &(name, value) in outputs {
+            self.graph.output(name, value);
+        }
+        let mut carries = Vec::new();
+        for &Carried { old, new } in carried {
+            let input = self.graph.node(old.node).name.clone();
+            let output = format!("{input}.next");
+            self.graph.output(&output, new);
+            carries.push((output, input));
+        }
+        let header = Model::new(Graph::default()).header;
+        let mut model = Model { graph: self.graph, header, ..self.model };
+        Pipeline::new().then(Lower).run(&mut model)?;
+        model.graph.prune_inputs();
+        Ok(Program::new(model, &carries))
+    }
+}
