@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod install;
 #[cfg(test)]
 mod linear;
+mod loaded;
 pub mod noise;
 pub mod predict;
 pub mod sessions;

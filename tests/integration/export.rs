@@ -215,27 +215,3 @@ fn every_opset_that_is_offered_runs_on_onnx_runtime() {
     }
     assert!(export(&bayesian_cnn(0.3), &Mode::Mean, 22).is_err());
 }
-
-#[test]
-fn debug_files() {
-    let mut paths: Vec<_> = std::fs::read_dir("/tmp/exports").unwrap().map(|e| e.unwrap().path()).collect();
-    paths.sort();
-    for path in paths.iter().filter(|p| p.to_str().unwrap().ends_with(".x.onnx")) {
-        let model = graphs::decode::read_file(path).unwrap();
-        let mut feeds = Values::new();
-        for &id in &model.graph.inputs {
-            let fact = model.graph.fact(id.into());
-            let name = model.graph.node(id).name.clone();
-            let shape: Vec<usize> = fact.shape.clone().unwrap().iter().map(|d| if let graphs::Dim::Known(n) = d { *n } else { 2 }).collect();
-            let t = if fact.dtype == Some(graphs::DType::I64) { Tensor::scalar(5i64) } else if name.ends_with(".noise") { crate::models::normal(&name, 1, &shape) } else { crate::models::uniform(&name, 1, &shape, 0.0, 1.0) };
-            feeds.insert(name, t);
-        }
-        let results = engines().each_ref().map(|e| Runner::of_model(e.as_ref(), &model).and_then(|mut r| r.run(&feeds)));
-        match results {
-            [Ok(a), Ok(b)] => for (n, v) in &b {
-                println!("{} {n} {:?}", path.display(), crate::engines::difference(&a[n], v, 1e-5));
-            },
-            [a, b] => println!("{} ERR {:?} {:?}", path.display(), a.err(), b.err()),
-        }
-    }
-}

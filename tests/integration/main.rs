@@ -8,6 +8,7 @@ mod differences;
 mod engines;
 mod export;
 mod kl;
+mod lowering;
 mod models;
 mod networks;
 mod normals;

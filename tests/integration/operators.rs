@@ -39,15 +39,15 @@ const SMOOTH: &[&str] = &[
 ];
 
 /// A case as a graph.
-struct Call {
-    graph: Graph,
-    node: NodeId,
+pub(crate) struct Call {
+    pub(crate) graph: Graph,
+    pub(crate) node: NodeId,
     /// The arguments that a gradient is taken for.
-    targets: Vec<(Value, Point)>,
+    pub(crate) targets: Vec<(Value, Point)>,
 }
 
 impl Call {
-    fn new(case: &Case) -> Call {
+    pub(crate) fn new(case: &Case) -> Call {
         let mut graph = Graph::new("case");
         let (mut arguments, mut targets) = (Vec::new(), Vec::new());
         for (i, (argument, point)) in case.arguments.iter().zip(points(case)).enumerate() {

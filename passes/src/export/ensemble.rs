@@ -146,6 +146,7 @@ fn close_body(body: &mut Graph, draw: &OneDraw) -> Result<()> {
     for (name, value) in ["mean_next", "mean_entropy_next"].into_iter().zip(next) {
         body.output(name, value);
     }
+    body.sweep();
     Ok(())
 }
 

@@ -1,5 +1,6 @@
-//! BatchNormalization with random parameters in plain operators: tract takes constant
-//! parameters only.
+//! BatchNormalization with random parameters, which tract refuses: goes into the weights
+//! of the convolution before it, as engines do when all is constant, or becomes a
+//! depthwise convolution.
 
 use graphs::{Attribute, DType, Graph, NodeId, Op, Tensor, Value};
 
@@ -24,25 +25,36 @@ pub(super) fn expand(graph: &mut Graph) -> Result<()> {
         let Some(channels) = channels.filter(|_| tensors().count() < parameters.len()) else {
             continue;
         };
-        if op.int("training_mode", 0) == 0 {
-            replace(graph, id, &op, [x, scale, shift, mean, variance], channels);
+        if op.int("training_mode", 0) != 0 {
+            continue;
         }
+        let (uses, outputs) = (graph.uses(id.into()), graph.node(id).outputs.clone());
+        let affine = affine(graph, &op, parameters, channels);
+        let y = match convolution(graph, x, affine) {
+            Some(kernel) => scale_weights(graph, x.node, kernel, affine),
+            None => scale_channels(graph, x, affine),
+        };
+        graph.node_mut(y.node).outputs = outputs;
+        graph.redirect(uses, y);
     }
     Ok(())
 }
 
-/// `x * factor + offset`, where the small vectors `factor = scale / sqrt(var + epsilon)`
-/// and `offset = shift - mean * factor` are computed once: a depthwise convolution over
-/// `[N, C, L]`, whatever axes there are.
-fn replace(
-    graph: &mut Graph,
-    id: NodeId,
-    op: &Op,
-    [x, scale, shift, mean, variance]: [Value; 5],
+/// `x * factor + offset`, one of each for every channel.
+#[derive(Clone, Copy)]
+struct Affine {
+    factor: Value,
+    offset: Value,
     channels: usize,
-) {
-    let uses = graph.uses(id.into());
-    let outputs = graph.node(id).outputs.clone();
+}
+
+/// `factor = scale / sqrt(var + epsilon)` and `offset = shift - mean * factor`.
+fn affine(
+    graph: &mut Graph,
+    op: &Op,
+    [scale, shift, mean, variance]: [Value; 4],
+    channels: usize,
+) -> Affine {
     let double = graph.fact(variance).dtype == Some(DType::F64);
     let builder = &mut Builder { graph, scope: "normalization" };
     let epsilon = op.float("epsilon", 1e-5);
@@ -55,16 +67,56 @@ fn replace(
     let factor = builder.apply("Div", &[scale, deviation]);
     let centre = builder.apply("Mul", &[mean, factor]);
     let offset = builder.apply("Sub", &[shift, centre]);
+    Affine { factor, offset, channels }
+}
 
+/// The shape `[C, 1, ...]` that a factor needs to scale the weights of the convolution
+/// behind `x`, if `x` comes from one that nothing else reads.
+fn convolution(graph: &Graph, x: Value, affine: Affine) -> Option<Vec<i64>> {
+    graph.node(x.node).op().filter(|op| op.is("Conv"))?;
+    let mut shape = graph.fact(graph.argument(x.node, 1)?).known_shape()?;
+    let shown = graph.outputs.iter().any(|port| port.value == x);
+    let alone = graph.readers(x).len() == 1 && !shown;
+    let independent = !graph.ancestors([affine.factor, affine.offset]).contains(&x.node);
+    if !alone || !independent || shape.first() != Some(&affine.channels) {
+        return None;
+    }
+    shape.iter_mut().skip(1).for_each(|size| *size = 1);
+    Some(crate::signed(&shape))
+}
+
+/// Scales the filters of the convolution `conv`, and its bias.
+fn scale_weights(graph: &mut Graph, conv: NodeId, shape: Vec<i64>, affine: Affine) -> Value {
+    let (weight, bias) = (graph.argument(conv, 1), graph.argument(conv, 2));
+    let builder = &mut Builder { graph, scope: "normalization" };
+    let shape = builder.constant(Tensor::vector(&shape));
+    let factor = builder.apply("Reshape", &[affine.factor, shape]);
+    let weight = weight.map(|weight| builder.apply("Mul", &[weight, factor]));
+    let bias = match bias {
+        None => affine.offset,
+        Some(bias) => {
+            let scaled = builder.apply("Mul", &[bias, affine.factor]);
+            builder.apply("Add", &[scaled, affine.offset])
+        }
+    };
+    let arguments = [graph.argument(conv, 0), weight, Some(bias)];
+    let Some(op) = graph.node(conv).op().cloned() else { return conv.into() };
+    let name = graph.node(conv).name.clone();
+    let outputs = graph.node(conv).outputs.clone();
+    graph.op(&name, op, &arguments, outputs).into()
+}
+
+/// A depthwise convolution over `[N, C, L]`, whatever axes there are.
+fn scale_channels(graph: &mut Graph, x: Value, affine: Affine) -> Value {
+    let channels = affine.channels as i64;
+    let builder = &mut Builder { graph, scope: "normalization" };
     // 0 keeps a size, so the batch size stays free.
     let flat = builder.constant(Tensor::vector(&[0i64, 0, -1]));
     let flat = builder.apply("Reshape", &[x, flat]);
-    let kernel = builder.constant(Tensor::vector(&[channels as i64, 1, 1]));
-    let kernel = builder.apply("Reshape", &[factor, kernel]);
-    let depthwise = Op::new("Conv").with("group", Attribute::Int(channels as i64));
-    let y = builder.op(depthwise, &[flat, kernel, offset]);
+    let kernel = builder.constant(Tensor::vector(&[channels, 1, 1]));
+    let kernel = builder.apply("Reshape", &[affine.factor, kernel]);
+    let depthwise = Op::new("Conv").with("group", Attribute::Int(channels));
+    let y = builder.op(depthwise, &[flat, kernel, affine.offset]);
     let shape = builder.apply("Shape", &[x]);
-    let y = builder.apply("Reshape", &[y, shape]);
-    graph.node_mut(y.node).outputs = outputs;
-    graph.redirect(uses, y);
+    builder.apply("Reshape", &[y, shape])
 }

@@ -7,9 +7,8 @@ use graphs::{Attribute, DType, Element, Op, Tensor};
 pub enum Argument {
     /// Not given.
     Absent,
-    /// Random float32 in `[low, high]`, which a gradient is taken for. Values keep a
-    /// distance of 0.05 from each other in every window that a case is about and from
-    /// kinks only if the range does; see [`Argument::Distinct`].
+    /// Random float32 in `[low, high]`, which a gradient is taken for. The range has to
+    /// keep away from kinks; for maxima see [`Argument::Distinct`].
     Random {
         /// Dimensions.
         shape: Vec<usize>,

@@ -13,7 +13,8 @@ use super::{BEST, Event, Job, LAST, Outcome, Settings};
 use crate::checkpoint;
 use crate::data::{Batch, Layout};
 use crate::engine::State;
-use crate::sessions::{Draws, Loaded, Purpose, Sessions};
+use crate::loaded::Loaded;
+use crate::sessions::{Draws, Purpose, Sessions};
 use crate::target::Form;
 use crate::{Error, Result};
 

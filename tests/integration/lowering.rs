@@ -1,0 +1,121 @@
+//! What replaces an operator that some engine lacks gives the same.
+
+use graphs::{DType, Fact, Graph, Model, Op, Role, Tensor, names};
+use passes::export::{Mode, Noise, export};
+use passes::ops::table;
+use passes::{InitStd, Lower, Pass};
+
+use crate::engines::{Runner, Values, assert_close, engines, onnxruntime};
+use crate::models::{convert, noise, uniform};
+use crate::operators::Call;
+
+#[test]
+fn lowered_operators_give_what_onnx_runtime_gives_for_them() {
+    let lowered = ["BatchNormalization", "LogSoftmax"];
+    for def in table().into_iter().filter(|def| lowered.contains(&def.op)) {
+        for case in (def.cases)() {
+            let call = Call::new(&case);
+            let mut model = Model::new(call.graph);
+            model.graph.output("y", call.node.into());
+            let feeds: Values =
+                call.targets.into_iter().map(|(_, point)| (point.name, point.value)).collect();
+            let run = |engine, model: &Model| {
+                let mut runner = Runner::of_model(engine, model).expect("a session");
+                runner.run(&feeds).expect("a run").remove("y").expect("the output")
+            };
+            let expected = run(onnxruntime(), &model);
+            Lower.run(&mut model).expect("a model to lower");
+            for engine in engines() {
+                let found = run(engine.as_ref(), &model);
+                assert_close(&found, &expected, 1e-5, &format!("{case:?} on {}", engine.name()));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_logarithm_of_a_vanishing_probability_is_finite() {
+    let mut graph = Graph::new("extreme");
+    let x = graph.input("x", Role::Data, Fact::new(DType::F32, &[2, 3]));
+    let fact = vec![Fact::new(DType::F32, &[2, 3])];
+    let y = graph.op("log", Op::new("LogSoftmax"), &[Some(x)], fact);
+    graph.output("y", y.into());
+    let mut model = Model::new(graph);
+    Lower.run(&mut model).expect("a model to lower");
+    let x = Tensor::new(&[2, 3], vec![1000f32, 0.0, -1000.0, 3e30, 3e30, 0.0]).expect("six");
+    let two = -std::f32::consts::LN_2;
+    let expected = Tensor::new(&[2, 3], vec![0f32, -1000.0, -2000.0, two, two, -3e30]);
+    for engine in engines() {
+        let mut runner = Runner::of_model(engine.as_ref(), &model).expect("a session");
+        let found = runner.run(&Values::from([("x".into(), x.clone())])).expect("a run");
+        assert_eq!(found["y"], *expected.as_ref().expect("six"), "{}", engine.name());
+    }
+}
+
+/// A classifier with BatchNormalization where no convolution can take it up (behind the input,
+/// and behind a convolution that something else reads too), and where one can, with and without
+/// a bias.
+fn normalized() -> Model {
+    let mut graph = Graph::new("normalized");
+    let fact = |shape: &[usize]| vec![Fact::new(DType::F32, shape)];
+    let shape = [1, 4, 6, 6];
+    let input = graph.input("input", Role::Data, Fact::new(DType::F32, &shape));
+    let weight = |graph: &mut Graph, name: &str, shape: &[usize], low, high| {
+        Some(graph.initializer(name, uniform(name, 1, shape, low, high)))
+    };
+    let norm = |graph: &mut Graph, name: &str, x| {
+        let mut arguments = vec![Some(x)];
+        for (suffix, low, high) in
+            [("scale", 0.5, 1.5), ("shift", -1.0, 1.0), ("mean", -1.0, 1.0), ("var", 0.5, 2.0)]
+        {
+            arguments.push(weight(graph, &format!("{name}.{suffix}"), &[4], low, high));
+        }
+        let op = Op::new("BatchNormalization").with("epsilon", 0.01);
+        graph.op(name, op, &arguments, fact(&shape)).into()
+    };
+    let conv = |graph: &mut Graph, name: &str, x, bias: bool| {
+        let mut arguments = vec![Some(x)];
+        arguments.push(weight(graph, &format!("{name}.weight"), &[4, 4, 3, 3], -0.3, 0.3));
+        if bias {
+            arguments.push(weight(graph, &format!("{name}.bias"), &[4], -0.3, 0.3));
+        }
+        let op = Op::new("Conv").with("pads", vec![1i64; 4]);
+        graph.op(name, op, &arguments, fact(&shape)).into()
+    };
+    let x = norm(&mut graph, "first", input);
+    let x = conv(&mut graph, "plain", x, false);
+    let x = norm(&mut graph, "second", x);
+    let x = conv(&mut graph, "biased", x, true);
+    let x = norm(&mut graph, "third", x);
+    let shared = conv(&mut graph, "shared", x, true);
+    let y = norm(&mut graph, "fourth", shared);
+    let x = graph.op("add", Op::new("Add"), &[Some(shared), Some(y)], fact(&shape)).into();
+    let x = graph.op("pool", Op::new("GlobalAveragePool"), &[Some(x)], fact(&[1, 4, 1, 1])).into();
+    let x = graph.op("logits", Op::new("Flatten"), &[Some(x)], fact(&[1, 4])).into();
+    graph.output("logits", x);
+    Model::new(graph)
+}
+
+#[test]
+fn normalization_in_an_export_gives_what_the_program_gives() {
+    let model = convert(normalized(), InitStd::Constant(0.2));
+    let mode = Mode::Stochastic { noise: Noise::Input, samples: 1, functions: false };
+    let exported = export(&model, &mode, graphs::OPSET).expect("an export");
+    let left = exported.graph.ids().filter_map(|id| exported.graph.node(id).op());
+    assert_eq!(left.filter(|op| op.is("BatchNormalization")).count(), 0);
+    let program = passes::predict(&model, 2).expect("a program");
+    let images = uniform("input", 1, &[2, 4, 6, 6], 0.0, 1.0);
+    for engine in engines() {
+        let mut runner = Runner::new(engine.as_ref(), &program).expect("a session");
+        runner.put(&passes::initial_state(&model, &[&program]).expect("a state"));
+        let mut feeds = noise(&program.model, 1);
+        feeds.insert(names::IMAGES.into(), images.clone());
+        let expected = runner.run(&feeds).expect("a run");
+        let mut runner = Runner::of_model(engine.as_ref(), &exported).expect("a session");
+        let images = feeds.remove(names::IMAGES).expect("the images");
+        feeds.insert("input".into(), images);
+        let found = runner.run(&feeds).expect("a run");
+        let name = names::PROBABILITIES;
+        assert_close(&found[name], &expected[name], 1e-5, engine.name());
+    }
+}
