@@ -146,12 +146,12 @@ fn train_model(
     engine: &dyn Engine,
     quiet: bool,
 ) -> Result<Model> {
-    let attack = Pgd { eps: RADIUS, steps: 7, step_size: 0.025, random_start: true, draws: 1 };
+    let attack = Pgd { eps: RADIUS, steps: 5, step_size: 0.03, random_start: true, draws: 1 };
     let recipe = Recipe {
         defense: Defense::AdvBnn,
         attack: Some(attack),
         alpha: 0.02,
-        learning_rate: 0.003,
+        learning_rate: 0.006,
         batch: 64,
         training: Training {
             optimizer: Optimizer::ADAM,
@@ -162,7 +162,7 @@ fn train_model(
         schedule: None,
     };
     let settings = Settings {
-        epochs: 12,
+        epochs: 3,
         batch: recipe.batch,
         seed: 0,
         learning_rate: recipe.learning_rate,
