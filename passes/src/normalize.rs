@@ -198,7 +198,7 @@ mod tests {
             (".5", "has no `/`"),
             (".5,x/1,1", "`x` is no number"),
             ("nan/1", "is no number"),
-            (".5,.5/1", "2 means and 1"),
+            (".5,.5/1,1,1", "2 means and 3"),
             (".5/0", "must be positive"),
             (".5/-1", "must be positive"),
             ("/", "is no number"),
@@ -206,6 +206,12 @@ mod tests {
             let error = spec.parse::<Normalize>().expect_err(spec);
             assert!(error.to_string().contains(message), "{error}");
         }
+    }
+
+    #[test]
+    fn one_value_stands_for_every_channel() {
+        let all: Normalize = ".4,.5,.6/.2".parse().expect("a spec");
+        assert_eq!(all.std, [0.2; 3]);
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Trial {
             // NaN sorts behind every number.
             errors.sort_by(f64::total_cmp);
             let error = errors[if self.kinks { errors.len() / 2 } else { errors.len() - 1 }];
-            if !(error <= worst.0) {
+            if error.total_cmp(&worst.0).is_gt() {
                 worst = (error, point.name.clone());
             }
         }

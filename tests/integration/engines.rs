@@ -91,7 +91,8 @@ pub(crate) fn difference(a: &Tensor, b: &Tensor, tolerance: f32) -> Option<Strin
     let (a, b) = (a.floats().expect("floats"), b.floats().expect("floats"));
     let scale = b.iter().fold(0f32, |most, value| most.max(value.abs()));
     let mut pairs = a.iter().zip(b.iter()).enumerate();
-    // Not `>`: NaN must not pass.
-    let apart = pairs.find(|(_, (a, b))| !((*a - *b).abs() <= tolerance * scale));
+    // False for NaN.
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= tolerance * scale;
+    let apart = pairs.find(|(_, pair)| !near(*pair));
     apart.map(|(i, (a, b))| format!("element {i}: {a} against {b} (greatest {scale})"))
 }

@@ -5,7 +5,7 @@ use passes::{KlScope, Optimizer, Training};
 
 use crate::engines::{Runner, Values, engines};
 use crate::models::{
-    PRIOR, bayesian_cnn, convert, doubles, number, posteriors, uniform, update_feeds,
+    PRIOR, bayesian_cnn, convert, doubles, initial_state, number, posteriors, uniform, update_feeds,
 };
 
 const BATCH: usize = 2;
@@ -56,7 +56,7 @@ impl Update<'_> {
     fn kl(&self, changes: &Values) -> [f64; 2] {
         engines().each_ref().map(|engine| {
             let mut runner = Runner::new(engine.as_ref(), &self.program).expect("a session");
-            let initial = passes::initial_state(self.model, &[&self.program]).expect("a state");
+            let initial = initial_state(self.model, &[&self.program]);
             runner.put(&initial);
             runner.put(changes);
             number(&runner.run(&self.feeds).expect("a run")[names::KL])

@@ -6,7 +6,7 @@ use passes::ops::table;
 use passes::{InitStd, Lower, Pass};
 
 use crate::engines::{Runner, Values, assert_close, engines, onnxruntime};
-use crate::models::{convert, noise, uniform};
+use crate::models::{convert, initial_state, noise, uniform};
 use crate::operators::Call;
 
 #[test]
@@ -107,7 +107,7 @@ fn normalization_in_an_export_gives_what_the_program_gives() {
     let images = uniform("input", 1, &[2, 4, 6, 6], 0.0, 1.0);
     for engine in engines() {
         let mut runner = Runner::new(engine.as_ref(), &program).expect("a session");
-        runner.put(&passes::initial_state(&model, &[&program]).expect("a state"));
+        runner.put(&initial_state(&model, &[&program]));
         let mut feeds = noise(&program.model, 1);
         feeds.insert(names::IMAGES.into(), images.clone());
         let expected = runner.run(&feeds).expect("a run");

@@ -104,6 +104,22 @@ pub(crate) fn update_feeds(
     feeds
 }
 
+/// The state that programs of a model begin with: the model's own, and zeros for the optimizer.
+pub(crate) fn initial_state(model: &Model, programs: &[&Program]) -> Values {
+    let mut state = passes::initial_state(model, programs).expect("a state");
+    for program in programs {
+        let graph = &program.model.graph;
+        for &id in &graph.inputs {
+            let name = &graph.node(id).name;
+            if [names::VELOCITY, names::MOMENT1, names::MOMENT2].iter().any(|s| name.ends_with(s)) {
+                let shape = graph.fact(id.into()).known_shape().expect("a known shape");
+                state.insert(name.clone(), Tensor::full(&shape, 0f32).expect("zeros"));
+            }
+        }
+    }
+    state
+}
+
 /// The one number of a tensor.
 pub(crate) fn number(tensor: &Tensor) -> f64 {
     f64::from(tensor.floats().expect("a float")[0])

@@ -51,7 +51,8 @@ impl Network<'_> {
     fn conv(&mut self, x: Value, channels: usize, same: bool) -> Value {
         let shape = self.shape(x);
         let (inputs, size) = (shape[1], shape[2].min(shape[3]));
-        let group = if inputs % 2 == 0 && channels % 2 == 0 { 1 + self.choice(2) } else { 1 };
+        let even = [inputs, channels].iter().all(|n| n.is_multiple_of(2));
+        let group = if even { 1 + self.choice(2) } else { 1 };
         let kernel = if same { 3 } else { 1 + self.choice(size.min(3)) };
         let stride = if same { 1 } else { 1 + self.choice(2) };
         let pad = if same { 1 } else { self.choice(2).min(kernel - 1) };

@@ -7,7 +7,9 @@ use graphs::{DType, Fact, Graph, Model, Op, Program, Role, Tensor, names};
 use passes::{InitStd, KlScope, Optimizer, Training};
 
 use crate::engines::{Runner, engines};
-use crate::models::{CLASSES, PRIOR, convert, doubles, labels, noise, number, uniform};
+use crate::models::{
+    CLASSES, PRIOR, convert, doubles, initial_state, labels, noise, number, uniform,
+};
 
 const BATCH: usize = 4;
 const CHANNELS: usize = 2;
@@ -170,7 +172,7 @@ fn steps_agree(optimizer: Optimizer) {
     let kl_scope = KlScope::All;
     let training = Training { optimizer, kl_scope, prior: None, momentum: MOMENTUM };
     let program: Program = passes::update(&model, BATCH, &training).expect("an update program");
-    let initial = passes::initial_state(&model, &[&program]).expect("a state");
+    let initial = initial_state(&model, &[&program]);
     for engine in engines() {
         let mut runner = Runner::new(engine.as_ref(), &program).expect("a session");
         runner.put(&initial);

@@ -5,7 +5,9 @@ use passes::{KlScope, Optimizer, Tape, Training};
 
 use crate::differences::{Point, Trial, gradient_of};
 use crate::engines::{Runner, Values, assert_close, engines, run};
-use crate::models::{bayesian_cnn, images, labels, noise, number, uniform, update_feeds};
+use crate::models::{
+    bayesian_cnn, images, initial_state, labels, noise, number, uniform, update_feeds,
+};
 
 const BATCH: usize = 3;
 const RADIUS: f32 = 0.03;
@@ -34,7 +36,7 @@ fn pgd_by_hand(draws: u64) {
     let start = Tensor::new(clean.shape(), start.collect()).expect("images");
     for engine in engines() {
         let mut program = Runner::new(engine.as_ref(), &attack).expect("a session");
-        program.put(&passes::initial_state(&model, &[&attack]).expect("a state"));
+        program.put(&initial_state(&model, &[&attack]));
         program.state.put(names::IMAGES, &start).expect("images");
         program
             .state
@@ -96,7 +98,7 @@ fn an_attack_sums_the_gradients_of_draws() {
 fn the_update_descends_its_own_loss() {
     let network = bayesian_cnn(0.1);
     let program = passes::update(&network, BATCH, &plain_sgd()).expect("an update program");
-    let initial = passes::initial_state(&network, &[&program]).expect("a state");
+    let initial = initial_state(&network, &[&program]);
     let mut feeds = update_feeds(&program, 1, BATCH, [1.0, 1.0, 1e-4]);
     let mut model = program.model.clone();
     model.metadata.clear();
@@ -173,7 +175,7 @@ fn three_steps_of_training_are_the_same_on_both_engines() {
     for optimizer in [Optimizer::SGD, Optimizer::ADAM] {
         let training = Training { optimizer, ..plain_sgd() };
         let update = passes::update(&model, BATCH, &training).expect("an update program");
-        let initial = passes::initial_state(&model, &[&attack, &update]).expect("a state");
+        let initial = initial_state(&model, &[&attack, &update]);
         let [tract, ort] =
             engines().each_ref().map(|engine| train(engine.as_ref(), [&attack, &update], &initial));
         for (step, (tract, ort)) in tract.iter().zip(&ort).enumerate() {
