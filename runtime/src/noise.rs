@@ -3,7 +3,7 @@
 //! restarts all see the same ones.
 //!
 //! The bits are Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy
-//! as 1, 2, 3", SC 2011). The loops run over [`LANES`] counters side by side so
+//! as 1, 2, 3", SC 2011). The loops run over `LANES` counters side by side so
 //! that the compiler vectorises them, and use only integer operations, `+`, `-`,
 //! `*` and `sqrt`, which IEEE 754 fixes to the bit on every processor.
 

@@ -4,7 +4,7 @@
 //! gradient rule and test cases. The tests take every row and prove its gradient by
 //! finite differences on every engine.
 //!
-//! Rules see static shapes only: [`crate::batch`] fixes the batch size first.
+//! Rules see static shapes only: [`crate::FixBatch`] fixes the batch size first.
 //! A gradient rule never cares for broadcasting: the driver sums what it returns
 //! back to the shape of the argument.
 

@@ -1,7 +1,7 @@
 //! Labelled images: reading them from disk and cutting them into batches.
 //!
 //! A format is recognised by what its files hold. A new format is one file of
-//! this folder and one row of [`FORMATS`].
+//! this folder and one row of `FORMATS`.
 
 mod augment;
 mod batch;
