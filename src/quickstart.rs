@@ -162,7 +162,7 @@ fn train_model(
         schedule: None,
     };
     let settings = Settings {
-        epochs: 3,
+        epochs: 4,
         batch: recipe.batch,
         seed: 0,
         learning_rate: recipe.learning_rate,
