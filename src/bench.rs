@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
-use passes::{Defense, KlScope, Optimizer, Training};
+use passes::{Defense, Training};
 use runtime::attack::Pgd;
 use runtime::bench::{BenchSettings, Timings, bench};
 use serde::Serialize;
@@ -35,12 +35,7 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
     let Some(shape) = data::image_shape(&network) else {
         bail!("{}: the model does not tell the size of its images", flags.model.display());
     };
-    let training = Training {
-        optimizer: if defense.is_bayesian() { Optimizer::ADAM } else { Optimizer::SGD },
-        kl_scope: KlScope::All,
-        prior: None,
-        momentum: 0.1,
-    };
+    let training = Training::published(defense);
     let engine = open_engine(machine)?;
     let programs = Programs::training(&network, training);
     let initial = programs.initial(&flags.model)?;

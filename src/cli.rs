@@ -362,17 +362,18 @@ pub struct Export {
     pub samples: usize,
     /// random: new at every run; seed: from an int64 input `seed`, the same on every
     /// engine; input: from inputs NAME.noise
-    #[arg(long, default_value = "random")]
-    pub noise: String,
+    /// [default: random]
+    #[arg(long)]
+    pub noise: Option<String>,
     /// Operator set of the file, 18 to 21
     #[arg(long, default_value_t = 18)]
     pub opset: i64,
     /// Keep variational nodes as calls of model-local functions
     #[arg(long)]
     pub functions: bool,
-    /// Seed of the draw of --mode frozen
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    /// Seed of the draw of --mode frozen [default: 0]
+    #[arg(long)]
+    pub seed: Option<u64>,
 }
 
 /// `advbnn predict`

@@ -32,14 +32,19 @@ pub(crate) fn run(flags: &Export) -> Result<()> {
 
 fn mode(flags: &Export, network: &Model) -> Result<Mode> {
     let only_stochastic = || {
-        if flags.samples == 1 && !flags.functions {
+        if flags.samples == 1 && !flags.functions && flags.noise.is_none() {
             return Ok(());
         }
-        Err(misuse("--samples and --functions belong to --mode stochastic"))
+        Err(misuse("--samples, --noise and --functions belong to --mode stochastic"))
     };
+    if flags.seed.is_some() && flags.mode != "frozen" {
+        return Err(misuse(
+            "--seed belongs to --mode frozen; a graph with --noise seed takes its seed as an input",
+        ));
+    }
     match flags.mode.as_str() {
         "stochastic" => {
-            let noise = match flags.noise.as_str() {
+            let noise = match flags.noise.as_deref().unwrap_or("random") {
                 "random" => Noise::Random,
                 "seed" => Noise::Seed,
                 "input" => Noise::Input,
@@ -56,7 +61,7 @@ fn mode(flags: &Export, network: &Model) -> Result<Mode> {
             Ok(Mode::Stochastic { noise, samples: flags.samples, functions: flags.functions })
         }
         "mean" => only_stochastic().map(|()| Mode::Mean),
-        "frozen" => only_stochastic().and_then(|()| frozen(flags.seed, network)),
+        "frozen" => only_stochastic().and_then(|()| frozen(flags.seed.unwrap_or(0), network)),
         other => Err(misuse(format!("--mode {other}: use stochastic, mean or frozen"))),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use graphs::Model;
-use passes::{Convert, Defense, InitStd, KlScope, Layer, Optimizer, Pipeline, Training, export};
+use passes::{Convert, Defense, InitStd, Layer, Pipeline, Training, export};
 use runtime::attack::Pgd;
 use runtime::data::{Dataset, Split};
 use runtime::engine::Engine;
@@ -153,12 +153,7 @@ fn train_model(
         alpha: 0.02,
         learning_rate: 0.006,
         batch: 64,
-        training: Training {
-            optimizer: Optimizer::ADAM,
-            kl_scope: KlScope::All,
-            prior: None,
-            momentum: 0.1,
-        },
+        training: Training::published(Defense::AdvBnn),
         schedule: None,
     };
     let settings = Settings {

@@ -88,7 +88,7 @@ impl Recipe {
             optimizer: optimizer(flags.optimizer.as_deref(), defense)?,
             kl_scope: kl_scope(flags.kl_scope.as_deref())?,
             prior: positive("--prior", flags.prior.or(prior))?,
-            momentum: 0.1,
+            ..Training::published(defense)
         };
         Ok(Recipe {
             defense,
@@ -143,6 +143,25 @@ impl Shown {
     }
 }
 
+/// The flags that were given and that the defence does not read.
+pub(crate) fn unused(flags: &TrainingFlags, defense: Defense) -> Vec<&'static str> {
+    let attack = [
+        ("--eps", flags.eps.is_some()),
+        ("--steps", flags.steps.is_some()),
+        ("--step-size", flags.step_size.is_some()),
+        ("--random-start", flags.random_start),
+        ("--draws", flags.draws.is_some()),
+    ];
+    let bayesian = [
+        ("--alpha", flags.alpha.is_some()),
+        ("--prior", flags.prior.is_some()),
+        ("--kl-scope", flags.kl_scope.is_some()),
+    ];
+    let attack = attack.into_iter().filter(|_| !defense.is_adversarial());
+    let bayesian = bayesian.into_iter().filter(|_| !defense.is_bayesian());
+    attack.chain(bayesian).filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
+}
+
 fn find_preset(name: &str) -> Result<Preset> {
     let known = PRESETS.iter().map(|preset| preset.name).collect::<Vec<_>>().join(", ");
     let found = PRESETS.into_iter().find(|preset| preset.name == name);
@@ -168,8 +187,7 @@ fn attack(flags: &TrainingFlags, preset: Option<&Preset>) -> Result<Pgd> {
 
 fn optimizer(flag: Option<&str>, defense: Defense) -> Result<Optimizer> {
     match flag {
-        None if defense.is_bayesian() => Ok(Optimizer::ADAM),
-        None => Ok(Optimizer::SGD),
+        None => Ok(Training::published(defense).optimizer),
         Some("adam") => Ok(Optimizer::ADAM),
         // Weight decay stands for a prior, which a variational model has already.
         Some("sgd") if defense.is_bayesian() => {

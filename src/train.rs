@@ -17,12 +17,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{Machine, Train};
 use crate::programs::{Programs, open_engine};
-use crate::settings::{Recipe, Shown};
+use crate::settings::{Recipe, Shown, unused};
 use crate::{data, misuse, model, print, progress};
 
 pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     let recipe = Recipe::new(&flags.training)?;
     let settings = augmented(settings(flags, &recipe)?, flags)?;
+    let unused = unused(&flags.training, recipe.defense);
+    if !unused.is_empty() && !machine.quiet {
+        let unused = unused.join(", ");
+        print::remark(format_args!("note: `{}` does not use {unused}", recipe.defense));
+    }
     let mut network = model::read(&flags.model)?;
     model::normalize(&mut network, flags.normalize.as_deref())?;
     recipe.defense.check(&network).with_context(|| flags.model.display().to_string())?;

@@ -9,7 +9,7 @@ mod state;
 use graphs::{Model, Program, Role, Value, names};
 
 use crate::optimizer::{Carried, Optimizer};
-use crate::{Error, Result, Tape, gradients, loss, statistics};
+use crate::{Defense, Error, Result, Tape, gradients, loss, statistics};
 
 use prepare::prepare;
 pub use state::{initial_state, note_prior, noted_prior, store_state};
@@ -26,6 +26,19 @@ pub struct Training {
     pub prior: Option<f32>,
     /// The share of the new batch in running statistics.
     pub momentum: f32,
+}
+
+impl Training {
+    /// As the published code trains: Adam for a Bayesian defence, SGD for a plain one; the
+    /// KL over all posteriors; running statistics that take a tenth of each batch.
+    pub fn published(defense: Defense) -> Training {
+        Training {
+            optimizer: if defense.is_bayesian() { Optimizer::ADAM } else { Optimizer::SGD },
+            kl_scope: KlScope::All,
+            prior: None,
+            momentum: 0.1,
+        }
+    }
 }
 
 /// Which posteriors the KL sums over.

@@ -46,7 +46,7 @@ impl<'a> Trainer<'a> {
             position = position.continued(old)?;
             tensors = saved;
         } else if path.exists() {
-            let reason = "the folder already holds a run; resume it, or choose another folder";
+            let reason = "the folder already holds a run; go on with it (`--resume`), or choose another folder";
             return Err(Error::file(job.folder, reason));
         }
 
