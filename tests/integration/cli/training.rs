@@ -85,7 +85,7 @@ fn a_run_folder_is_complete_and_never_overwritten() {
     assert_eq!(std::fs::read_dir(place.path("run/tensorboard")).expect("a folder").count(), 1);
     assert_eq!(place.json("inspect run --json")["converted"], true);
 
-    place.fails(1, &short, &["run", "already holds a run", "resume it"]);
+    place.fails(1, &short, &["run", "already holds a run", "--resume"]);
     let other = format!("{} --resume", short.replace("--lr 0.003", "--lr 0.1"));
     place.fails(1, &other, &["learning rate", "same settings"]);
     let fewer = format!("{} --resume", short.replace("--limit 8", "--limit 7"));
