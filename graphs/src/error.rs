@@ -8,7 +8,7 @@ use crate::{DType, Defect};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Bytes and shape of a tensor disagree.
-    #[error("{dtype} tensor of shape {shape:?} needs {} bytes, but has {found}",
+    #[error("{dtype} tensor of shape {shape:?} needs {} bytes, but has {found}; make data and shape agree",
             expected.map_or("too many".to_owned(), |n| n.to_string()))]
     TensorLength {
         /// The element type.
@@ -29,7 +29,7 @@ pub enum Error {
         found: DType,
     },
     /// A graph has a cycle.
-    #[error("the graph has a cycle through {node}")]
+    #[error("the graph has a cycle through {node}; a model has none, so export it again")]
     Cycle {
         /// A node on the cycle.
         node: String,
@@ -46,10 +46,10 @@ pub enum Error {
         error: Box<Error>,
     },
     /// A file could not be read or written.
-    #[error(transparent)]
+    #[error("{}{}", .0, advice(.0))]
     Io(#[from] io::Error),
     /// The bytes are no protobuf message of ONNX's schema.
-    #[error("this is no ONNX file, or a damaged one: {0}")]
+    #[error("this is no ONNX file, or a damaged one: {0}; export or copy it again")]
     Protobuf(#[from] prost::DecodeError),
     /// A model without a graph, which is what an empty file is too.
     #[error("there is no graph in it: this is no ONNX model")]
@@ -87,7 +87,7 @@ pub enum Error {
     #[error("the elements of the tensor {0}")]
     Storage(&'static str),
     /// The file that should hold a tensor cannot be used.
-    #[error("external data `{location}`: {reason}")]
+    #[error("external data `{location}`: {reason}; put the whole file into the model's folder")]
     External {
         /// What the model calls the file.
         location: String,
@@ -114,13 +114,22 @@ pub enum Error {
     #[error("{0} has no name")]
     Unnamed(&'static str),
     /// A node or an output reads what nobody computes.
-    #[error("{reader} reads `{value}`, which nothing defines")]
+    #[error("{reader} reads `{value}`, which nothing defines; export the model again")]
     UndefinedValue {
         /// The node or output.
         reader: String,
         /// The name that it reads.
         value: String,
     },
+}
+
+/// What to do about the errors of files that users meet most.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "; check the path",
+        io::ErrorKind::StorageFull => "; free some space and try again",
+        _ => "",
+    }
 }
 
 impl Error {

@@ -27,7 +27,9 @@ pub enum Error {
         domain: String,
     },
     /// A gradient would have to pass through an operator that has no gradient rule.
-    #[error("{node}: operator `{op}` has no gradient rule, and the gradient would pass through it")]
+    #[error(
+        "{node}: operator `{op}` has no gradient rule, and the gradient would pass through it; replace it by operators that have one"
+    )]
     NoGradient {
         /// The node.
         node: String,
