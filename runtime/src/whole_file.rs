@@ -25,7 +25,9 @@ pub fn write_whole(
         // would hide the error that matters.
         _ = fs::remove_file(partial);
         let kept = if path.exists() { "; the file as it was before is unharmed" } else { "" };
-        Error::file(path, format!("cannot be written: {error}{kept}"))
+        let full = error.kind() == io::ErrorKind::StorageFull;
+        let advice = if full { "; free some space and try again" } else { "" };
+        Error::file(path, format!("cannot be written: {error}{advice}{kept}"))
     })
 }
 
