@@ -27,7 +27,7 @@ pub fn write_whole(
         let kept = if path.exists() { "; the file as it was before is unharmed" } else { "" };
         let full = error.kind() == io::ErrorKind::StorageFull;
         let advice = if full { "; free some space and try again" } else { "" };
-        Error::file(path, format!("cannot be written: {error}{advice}{kept}"))
+        Error::file(path, format!("cannot be written: {error}{kept}{advice}"))
     })
 }
 
@@ -59,6 +59,7 @@ mod tests {
         };
         let error = write_whole(&path, full).unwrap_err().to_string();
         assert!(error.contains("no storage space; the file as it was before is unharmed"));
+        assert!(error.ends_with("free some space and try again"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     }
