@@ -38,23 +38,6 @@ pub(super) const TABLE: &[Def] = &[
         },
     },
     Def {
-        op: "Elu",
-        infer: like_first,
-        gradient: Rule(|s| {
-            let alpha = f64::from(s.op.float("alpha", 1.0));
-            let (x, y, dy) = (s.x(0)?, s.y(0), s.dy()?);
-            let (zero, one, alpha) = (s.number(0.0)?, s.number(1.0)?, s.number(alpha)?);
-            let positive = s.apply("Greater", &[x, zero])?;
-            let below = s.apply("Add", &[y, alpha])?;
-            let slope = s.apply("Where", &[positive, one, below])?;
-            only(s.apply("Mul", &[dy, slope])?)
-        }),
-        eval: None,
-        cases: || {
-            vec![case("Elu").distinct(&[2, 3]), case("Elu").with("alpha", 0.3f32).distinct(&[2, 3])]
-        },
-    },
-    Def {
         op: "Sigmoid",
         infer: like_first,
         gradient: Rule(|s| {
@@ -88,6 +71,26 @@ pub(super) const TABLE: &[Def] = &[
         }),
         eval: None,
         cases: || vec![case("Softplus").x(&[2, 3])],
+    },
+    Def {
+        op: "Softsign",
+        infer: like_first,
+        gradient: Rule(|s| {
+            let (x, dy, one) = (s.x(0)?, s.dy()?, s.number(1.0)?);
+            let size = s.apply("Abs", &[x])?;
+            let divisor = s.apply("Add", &[size, one])?;
+            let square = s.apply("Mul", &[divisor, divisor])?;
+            only(s.apply("Div", &[dy, square])?)
+        }),
+        eval: None,
+        cases: || vec![case("Softsign").distinct(&[2, 3])],
+    },
+    Def {
+        op: "Mish",
+        infer: like_first,
+        gradient: Rule(mish),
+        eval: None,
+        cases: || vec![case("Mish").within(&[2, 3], -3.0, 3.0)],
     },
     Def {
         op: "HardSigmoid",
@@ -148,6 +151,20 @@ fn step(s: &mut Adjoint, x: Value) -> Result<Value> {
     }
     let positive = s.apply("Relu", &[x])?;
     s.apply("Sign", &[positive])
+}
+
+/// y = x t with t = tanh(softplus(x)), so y' = t + x (1 - t^2) sigmoid(x).
+fn mish(s: &mut Adjoint) -> Gradients {
+    let (x, dy, one) = (s.x(0)?, s.dy()?, s.number(1.0)?);
+    let soft = s.apply("Softplus", &[x])?;
+    let t = s.apply("Tanh", &[soft])?;
+    let square = s.apply("Mul", &[t, t])?;
+    let bend = s.apply("Sub", &[one, square])?;
+    let gate = s.apply("Sigmoid", &[x])?;
+    let bend = s.apply("Mul", &[bend, gate])?;
+    let bend = s.apply("Mul", &[x, bend])?;
+    let slope = s.apply("Add", &[t, bend])?;
+    only(s.apply("Mul", &[dy, slope])?)
 }
 
 /// y = max(0, min(1, alpha x + beta)): flat at both ends, which count as flat.
