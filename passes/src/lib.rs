@@ -25,7 +25,7 @@ mod upgrade;
 mod variational;
 
 pub use architecture::Architecture;
-pub use batch::{FixBatch, FreeBatch};
+pub use batch::{FixBatch, FreeBatch, try_free_batch};
 pub use compile::{
     KlScope, Training, attack, initial_state, note_prior, noted_prior, predict, store_state, update,
 };
