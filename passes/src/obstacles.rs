@@ -32,7 +32,7 @@ fn found(model: &Model) -> Result<Vec<String>> {
         let name = variational::plain_type(op);
         let def = if random { ops::find(&graphs::Op::new(name)) } else { ops::find(op) };
         match def.map(|def| def.gradient) {
-            Some(Gradient::Rule(_)) => _ = below.insert(id),
+            Some(Gradient::Rule(_) | Gradient::Body(_)) => _ = below.insert(id),
             Some(Gradient::Zero) => {}
             Some(Gradient::Missing) => {
                 found.push(format!("{}: no gradient rule for {name}", node.describe()));
