@@ -35,7 +35,7 @@ pub fn obstacles(model: &Model) -> Vec<String> {
             continue;
         }
         match ops::find(op).map(|def| def.gradient) {
-            Some(Gradient::Rule(_)) => _ = below.insert(id),
+            Some(Gradient::Rule(_) | Gradient::Body(_)) => _ = below.insert(id),
             Some(Gradient::Zero) => {}
             Some(Gradient::Missing) => {
                 found.push(format!("{}: no gradient rule for {}", node.describe(), op.op_type));

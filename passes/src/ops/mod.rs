@@ -11,28 +11,36 @@
 mod activation;
 mod adjoint;
 mod average;
+mod bits;
+mod body;
 mod broadcast;
 mod call;
 mod case;
 mod concat;
 mod conv;
 mod convolution;
+mod dropout;
 mod elementwise;
 mod eval;
 mod gather;
 #[cfg(test)]
 mod hostile;
 mod logic;
+mod losses;
 mod matmul;
 mod maximum;
+mod norm_pool;
 mod normalize;
+mod norms;
 mod pad;
 mod padding;
 mod patches;
 mod pool;
 mod power;
 mod random;
+mod rectifier;
 mod reduce;
+mod rescale;
 mod reshape;
 mod schedule;
 mod slice;
@@ -41,6 +49,7 @@ mod source;
 mod space;
 #[cfg(test)]
 mod trial;
+mod trigonometry;
 mod view;
 mod window;
 
@@ -52,9 +61,12 @@ use graphs::{Fact, Op, Tensor, Value};
 use crate::{Error, Result};
 
 pub use adjoint::Adjoint;
+pub use body::{Body, Site, replace};
 pub use call::Call;
 pub use case::{Argument, Case, case};
+pub(crate) use dropout::{by_uniform, drops};
 pub use padding::explicit_padding;
+pub(crate) use random::{bernoulli, like_shaped};
 pub use schedule::{Forms, ImageForm, MaxForm, WeightForm};
 
 /// One gradient per argument; `None` is zero.
@@ -84,6 +96,8 @@ pub struct Def {
 pub enum Gradient {
     /// By this rule: one gradient per argument; `None` is zero.
     Rule(fn(&mut Adjoint) -> Gradients),
+    /// By that of the plainer operators that the call stands for, which take its place.
+    Body(Body),
     /// The derivative is zero wherever it exists (comparisons, shapes, rounding).
     Zero,
     /// Nobody has written the rule yet: an error when a gradient passes through.
@@ -92,24 +106,32 @@ pub enum Gradient {
 
 static FAMILIES: &[&[Def]] = &[
     activation::TABLE,
+    bits::TABLE,
     concat::TABLE,
     conv::TABLE,
+    dropout::TABLE,
     elementwise::TABLE,
     gather::TABLE,
     logic::TABLE,
+    losses::TABLE,
     matmul::TABLE,
     normalize::TABLE,
+    norm_pool::TABLE,
+    norms::TABLE,
     pad::TABLE,
     pool::TABLE,
     power::TABLE,
     random::TABLE,
+    rectifier::TABLE,
     reduce::TABLE,
+    rescale::TABLE,
     reshape::TABLE,
     slice::TABLE,
     softmax::TABLE,
     source::TABLE,
     view::TABLE,
     space::TABLE,
+    trigonometry::TABLE,
 ];
 
 static TABLE: LazyLock<HashMap<&'static str, &'static Def>> =
