@@ -2,7 +2,8 @@
 //!
 //! - LogSoftmax: tract takes the logarithm of a Softmax that has underflowed;
 //! - `auto_pad`: tract does not know it for ConvTranspose;
-//! - BatchNormalization with parameters that are not constant: tract refuses it.
+//! - BatchNormalization with parameters that are not constant: tract refuses it;
+//! - what [`ops::plain`] knows of operators that move elements.
 
 use graphs::{Graph, Kind, Model, NodeId, Op, Value};
 
@@ -28,13 +29,17 @@ impl Pass for Lower {
                 continue;
             }
             let op = call.op.clone();
+            let uses = graph.uses(id.into());
+            let name = graph.node(id).name.clone();
+            if let Some(y) = ops::plain(&mut Tape::new(graph, &name), id)? {
+                graph.redirect(uses, y);
+                continue;
+            }
             let rule: Rule = match op.op_type.as_str() {
                 "LogSoftmax" if op.in_onnx_domain() => log_softmax,
                 "BatchNormalization" if op.in_onnx_domain() && varies(graph, id) => normalization,
                 _ => continue,
             };
-            let uses = graph.uses(id.into());
-            let name = graph.node(id).name.clone();
             let y = rule(&mut Tape::new(graph, &name), id, &op)?;
             graph.redirect(uses, y);
         }

@@ -11,18 +11,24 @@
 mod activation;
 mod adjoint;
 mod average;
+mod border;
 mod broadcast;
 mod call;
 mod case;
 mod concat;
 mod conv;
 mod convolution;
+mod cumulate;
+mod einsum;
 mod elementwise;
+mod equation;
 mod eval;
 mod gather;
+mod gather_nd;
 #[cfg(test)]
 mod hostile;
 mod logic;
+mod lowering;
 mod matmul;
 mod maximum;
 mod normalize;
@@ -34,13 +40,16 @@ mod power;
 mod random;
 mod reduce;
 mod reshape;
+mod scatter;
 mod schedule;
 mod slice;
 mod softmax;
 mod source;
 mod space;
+mod tile;
 #[cfg(test)]
 mod trial;
+mod triangle;
 mod view;
 mod window;
 
@@ -54,6 +63,7 @@ use crate::{Error, Result};
 pub use adjoint::Adjoint;
 pub use call::Call;
 pub use case::{Argument, Case, case};
+pub use lowering::plain;
 pub use padding::explicit_padding;
 pub use schedule::{Forms, ImageForm, MaxForm, WeightForm};
 
@@ -94,8 +104,11 @@ static FAMILIES: &[&[Def]] = &[
     activation::TABLE,
     concat::TABLE,
     conv::TABLE,
+    cumulate::TABLE,
+    einsum::TABLE,
     elementwise::TABLE,
     gather::TABLE,
+    gather_nd::TABLE,
     logic::TABLE,
     matmul::TABLE,
     normalize::TABLE,
@@ -105,11 +118,14 @@ static FAMILIES: &[&[Def]] = &[
     random::TABLE,
     reduce::TABLE,
     reshape::TABLE,
+    scatter::TABLE,
     slice::TABLE,
     softmax::TABLE,
     source::TABLE,
     view::TABLE,
     space::TABLE,
+    tile::TABLE,
+    triangle::TABLE,
 ];
 
 static TABLE: LazyLock<HashMap<&'static str, &'static Def>> =
