@@ -27,6 +27,7 @@ mod gather;
 mod gather_nd;
 #[cfg(test)]
 mod hostile;
+mod interpolation;
 mod logic;
 mod lowering;
 mod matmul;
@@ -40,6 +41,7 @@ mod power;
 mod random;
 mod reduce;
 mod reshape;
+mod resize;
 mod scatter;
 mod schedule;
 mod slice;
@@ -118,6 +120,7 @@ static FAMILIES: &[&[Def]] = &[
     random::TABLE,
     reduce::TABLE,
     reshape::TABLE,
+    resize::TABLE,
     scatter::TABLE,
     slice::TABLE,
     softmax::TABLE,
