@@ -34,13 +34,16 @@ impl Pass for Lower {
 fn round(graph: &mut Graph) -> Result<bool> {
     let live = graph.ancestors(graph.outputs.iter().map(|port| port.value));
     let mut changed = false;
-    for id in graph.op_order()?.into_iter().filter(|id| live.contains(id)) {
-        let Some(call) = Call::of(graph, id) else { continue };
+    let order = graph.op_order()?;
+    let mut tape = Tape::new(graph, "");
+    for id in order.into_iter().filter(|id| live.contains(id)) {
+        let Some(call) = Call::of(tape.graph, id) else { continue };
         if let Some(explicit) = ops::explicit_padding(&call)? {
-            graph.node_mut(id).kind = Kind::Op(explicit);
-        } else if let Some(body) = body(&call, graph, id)? {
-            let name = graph.node(id).name.clone();
-            ops::replace(&mut Tape::new(graph, &name), id, body)?;
+            tape.graph.node_mut(id).kind = Kind::Op(explicit);
+        } else if let Some(body) = body(&call, tape.graph, id)? {
+            let name = tape.graph.node(id).name.clone();
+            tape.set_prefix(&name);
+            ops::replace(&mut tape, id, body)?;
             changed = true;
         }
     }
