@@ -30,6 +30,7 @@ mod gather;
 mod gather_nd;
 #[cfg(test)]
 mod hostile;
+mod interpolation;
 mod logic;
 mod losses;
 mod lowering;
@@ -48,6 +49,7 @@ mod rectifier;
 mod reduce;
 mod rescale;
 mod reshape;
+mod resize;
 mod scatter;
 mod schedule;
 mod slice;
@@ -139,6 +141,7 @@ static FAMILIES: &[&[Def]] = &[
     reduce::TABLE,
     rescale::TABLE,
     reshape::TABLE,
+    resize::TABLE,
     scatter::TABLE,
     slice::TABLE,
     softmax::TABLE,
