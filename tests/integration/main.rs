@@ -5,6 +5,7 @@
 
 mod backend;
 mod cli;
+mod conversion;
 mod differences;
 mod engines;
 mod export;

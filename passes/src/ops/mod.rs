@@ -11,36 +11,56 @@
 mod activation;
 mod adjoint;
 mod average;
+mod bits;
+mod body;
+mod border;
 mod broadcast;
 mod call;
 mod case;
 mod concat;
 mod conv;
 mod convolution;
+mod cumulate;
+mod dropout;
+mod einsum;
 mod elementwise;
+mod equation;
 mod eval;
 mod gather;
+mod gather_nd;
 #[cfg(test)]
 mod hostile;
+mod interpolation;
 mod logic;
+mod losses;
+mod lowering;
 mod matmul;
 mod maximum;
+mod norm_pool;
 mod normalize;
+mod norms;
 mod pad;
 mod padding;
 mod patches;
 mod pool;
 mod power;
 mod random;
+mod rectifier;
 mod reduce;
+mod rescale;
 mod reshape;
+mod resize;
+mod scatter;
 mod schedule;
 mod slice;
 mod softmax;
 mod source;
 mod space;
+mod tile;
 #[cfg(test)]
 mod trial;
+mod triangle;
+mod trigonometry;
 mod view;
 mod window;
 
@@ -52,9 +72,13 @@ use graphs::{Fact, Op, Tensor, Value};
 use crate::{Error, Result};
 
 pub use adjoint::Adjoint;
+pub use body::{Body, Site, replace};
 pub use call::Call;
 pub use case::{Argument, Case, case};
+pub(crate) use dropout::{by_uniform, drops};
+pub use lowering::plain;
 pub use padding::explicit_padding;
+pub(crate) use random::{bernoulli, like_shaped};
 pub use schedule::{Forms, ImageForm, MaxForm, WeightForm};
 
 /// One gradient per argument; `None` is zero.
@@ -84,6 +108,8 @@ pub struct Def {
 pub enum Gradient {
     /// By this rule: one gradient per argument; `None` is zero.
     Rule(fn(&mut Adjoint) -> Gradients),
+    /// By that of the plainer operators that the call stands for, which take its place.
+    Body(Body),
     /// The derivative is zero wherever it exists (comparisons, shapes, rounding).
     Zero,
     /// Nobody has written the rule yet: an error when a gradient passes through.
@@ -92,24 +118,39 @@ pub enum Gradient {
 
 static FAMILIES: &[&[Def]] = &[
     activation::TABLE,
+    bits::TABLE,
     concat::TABLE,
     conv::TABLE,
+    dropout::TABLE,
+    cumulate::TABLE,
+    einsum::TABLE,
     elementwise::TABLE,
     gather::TABLE,
+    gather_nd::TABLE,
     logic::TABLE,
+    losses::TABLE,
     matmul::TABLE,
     normalize::TABLE,
+    norm_pool::TABLE,
+    norms::TABLE,
     pad::TABLE,
     pool::TABLE,
     power::TABLE,
     random::TABLE,
+    rectifier::TABLE,
     reduce::TABLE,
+    rescale::TABLE,
     reshape::TABLE,
+    resize::TABLE,
+    scatter::TABLE,
     slice::TABLE,
     softmax::TABLE,
     source::TABLE,
     view::TABLE,
     space::TABLE,
+    trigonometry::TABLE,
+    tile::TABLE,
+    triangle::TABLE,
 ];
 
 static TABLE: LazyLock<HashMap<&'static str, &'static Def>> =
