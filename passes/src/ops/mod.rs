@@ -15,9 +15,11 @@ mod border;
 mod broadcast;
 mod call;
 mod case;
+mod columns;
 mod concat;
 mod conv;
 mod convolution;
+mod crop;
 mod cumulate;
 mod einsum;
 mod elementwise;
@@ -27,6 +29,7 @@ mod gather;
 mod gather_nd;
 #[cfg(test)]
 mod hostile;
+mod indicator;
 mod interpolation;
 mod logic;
 mod lowering;
@@ -42,6 +45,7 @@ mod random;
 mod reduce;
 mod reshape;
 mod resize;
+mod reverse;
 mod scatter;
 mod schedule;
 mod slice;
@@ -49,6 +53,7 @@ mod softmax;
 mod source;
 mod space;
 mod tile;
+mod topk;
 #[cfg(test)]
 mod trial;
 mod triangle;
@@ -104,13 +109,16 @@ pub enum Gradient {
 
 static FAMILIES: &[&[Def]] = &[
     activation::TABLE,
+    columns::TABLE,
     concat::TABLE,
     conv::TABLE,
+    crop::TABLE,
     cumulate::TABLE,
     einsum::TABLE,
     elementwise::TABLE,
     gather::TABLE,
     gather_nd::TABLE,
+    indicator::TABLE,
     logic::TABLE,
     matmul::TABLE,
     normalize::TABLE,
@@ -121,6 +129,7 @@ static FAMILIES: &[&[Def]] = &[
     reduce::TABLE,
     reshape::TABLE,
     resize::TABLE,
+    reverse::TABLE,
     scatter::TABLE,
     slice::TABLE,
     softmax::TABLE,
@@ -128,6 +137,7 @@ static FAMILIES: &[&[Def]] = &[
     view::TABLE,
     space::TABLE,
     tile::TABLE,
+    topk::TABLE,
     triangle::TABLE,
 ];
 
