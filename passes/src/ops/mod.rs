@@ -9,6 +9,7 @@
 //! back to the shape of the argument.
 
 mod activation;
+mod adjacent;
 mod adjoint;
 mod average;
 mod border;
@@ -17,6 +18,7 @@ mod call;
 mod case;
 mod columns;
 mod concat;
+mod contraction;
 mod conv;
 mod convolution;
 mod crop;
@@ -27,6 +29,7 @@ mod equation;
 mod eval;
 mod gather;
 mod gather_nd;
+mod grid;
 #[cfg(test)]
 mod hostile;
 mod indicator;
@@ -118,6 +121,7 @@ static FAMILIES: &[&[Def]] = &[
     elementwise::TABLE,
     gather::TABLE,
     gather_nd::TABLE,
+    grid::TABLE,
     indicator::TABLE,
     logic::TABLE,
     matmul::TABLE,
