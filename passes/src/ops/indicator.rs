@@ -52,10 +52,16 @@ pub(super) const TABLE: &[Def] = &[
 
 /// The shape with an axis of `depth`, by default at the end, and where that axis is.
 fn one_hot(call: &Call) -> Result<(Vec<usize>, usize)> {
-    let (mut shape, depth) = (call.shape(0)?, call.required_integers(1)?);
+    let mut shape = call.shape(0)?;
     let axis = call.axis(call.op.int("axis", -1), shape.len() + 1)?;
-    match depth.as_slice() {
-        &[depth] if depth > 0 => shape.insert(axis, call.size(depth)?),
+    let depth = call.constant(1).ok_or_else(|| call.error("argument 1 must be a constant"))?;
+    match eval::read(depth) {
+        Some(Numbers::Ints(depth)) if matches!(*depth, [1..]) => {
+            shape.insert(axis, call.size(depth.iter().sum())?);
+        }
+        Some(Numbers::Floats(depth)) if matches!(*depth, [1.0..=eval::EXACT]) => {
+            shape.insert(axis, depth.iter().sum::<f64>() as usize);
+        }
         other => return Err(call.error(format!("the depth is {other:?}, not one positive size"))),
     }
     if call.shape(2)? != [2] {
