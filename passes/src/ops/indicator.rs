@@ -55,13 +55,13 @@ fn one_hot(call: &Call) -> Result<(Vec<usize>, usize)> {
     let mut shape = call.shape(0)?;
     let axis = call.axis(call.op.int("axis", -1), shape.len() + 1)?;
     let depth = call.constant(1).ok_or_else(|| call.error("argument 1 must be a constant"))?;
-    match eval::read(depth) {
-        Some(Numbers::Ints(depth)) if matches!(*depth, [1..]) => {
-            shape.insert(axis, call.size(depth.iter().sum())?);
-        }
-        Some(Numbers::Floats(depth)) if matches!(*depth, [1.0..=eval::EXACT]) => {
-            shape.insert(axis, depth.iter().sum::<f64>() as usize);
-        }
+    let depth = match eval::read(depth) {
+        Some(Numbers::Ints(depth)) => depth,
+        Some(Numbers::Floats(depth)) => depth.into_iter().map(|depth| depth as i64).collect(),
+        None => Vec::new(),
+    };
+    match depth.as_slice() {
+        &[depth] if depth > 0 => shape.insert(axis, call.size(depth)?),
         other => return Err(call.error(format!("the depth is {other:?}, not one positive size"))),
     }
     if call.shape(2)? != [2] {
