@@ -9,6 +9,7 @@ mod conversion;
 mod differences;
 mod engines;
 mod export;
+mod functions;
 mod kl;
 mod lowering;
 mod models;
