@@ -22,7 +22,7 @@ impl Pass for Hoist {
     }
 }
 
-fn hoist(graph: &mut Graph, names: &mut Names) -> Result<()> {
+pub(crate) fn hoist(graph: &mut Graph, names: &mut Names) -> Result<()> {
     let ids: Vec<_> = graph.ids().collect();
     for id in ids {
         let node = graph.node_mut(id);

@@ -10,6 +10,7 @@ mod corners;
 mod differences;
 mod engines;
 mod export;
+mod functions;
 mod kl;
 mod lowering;
 mod models;

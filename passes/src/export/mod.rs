@@ -10,7 +10,7 @@ use graphs::{DType, Dim, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, name
 
 use crate::pass::Pipeline;
 use crate::variational::{self, Posterior};
-use crate::{Error, FreeBatch, Hoist, Result, Upgrade, loss};
+use crate::{Error, FreeBatch, Result, loss};
 
 use normals::Builder;
 pub use normals::Noise;
@@ -57,7 +57,7 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
         )));
     }
     let mut model = model.clone();
-    Pipeline::new().then(Hoist).then(Upgrade).then(FreeBatch).run(&mut model)?;
+    Pipeline::opening().then(FreeBatch).run(&mut model)?;
     let posteriors = variational::posteriors(&model.graph)?;
     if posteriors.is_empty() && !matches!(mode, Mode::Mean) {
         let reason = "the model has no variational node, so there is nothing random in it; run `advbnn convert` first, or export with --mode mean";
