@@ -278,23 +278,28 @@ impl Graph {
     /// # Errors
     /// When the graph has a cycle; the error names a node on it.
     pub fn order(&self) -> Result<Vec<NodeId>, Error> {
+        self.order_by(|id| id)
+    }
+
+    /// The same, but the node with the lowest key comes first.
+    pub(crate) fn order_by<K: Ord>(&self, key: impl Fn(NodeId) -> K) -> Result<Vec<NodeId>, Error> {
         let mut waiting: HashMap<NodeId, usize> = HashMap::new();
         let mut ready = BinaryHeap::new();
         for id in self.dag.node_indices() {
             match self.dag.edges_directed(id, Direction::Incoming).count() {
-                0 => ready.push(Reverse(id)),
+                0 => ready.push(Reverse((key(id), id))),
                 n => _ = waiting.insert(id, n),
             }
         }
         let mut order = Vec::with_capacity(self.len());
-        while let Some(Reverse(id)) = ready.pop() {
+        while let Some(Reverse((_, id))) = ready.pop() {
             order.push(id);
             for edge in self.dag.edges_directed(id, Direction::Outgoing) {
                 if let Some(n) = waiting.get_mut(&edge.target()) {
                     *n -= 1;
                     if *n == 0 {
                         waiting.remove(&edge.target());
-                        ready.push(Reverse(edge.target()));
+                        ready.push(Reverse((key(edge.target()), edge.target())));
                     }
                 }
             }
@@ -317,6 +322,11 @@ impl Graph {
                 .min()?;
         }
         Some(id)
+    }
+
+    /// The nodes that read some output of a node, once for each edge.
+    pub(crate) fn successors(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
+        self.dag.neighbors_directed(id, Direction::Outgoing)
     }
 
     /// The operator calls in [`Graph::order`].

@@ -7,7 +7,8 @@
 //!   the statistics of the batch engines disagree;
 //! - Dropout in training, Bernoulli and the sources that are like an argument: tract
 //!   refuses them, and what is drawn in two places has to agree;
-//! - pools of a norm, and losses: tract has none, or wrong ones.
+//! - pools of a norm, and losses: tract has none, or wrong ones;
+//! - what [`ops::plain`] knows of operators that move elements.
 
 use graphs::{Graph, Kind, Model, NodeId, Value};
 
@@ -39,8 +40,16 @@ fn round(graph: &mut Graph) -> Result<bool> {
         let Some(call) = Call::of(graph, id) else { continue };
         if let Some(explicit) = ops::explicit_padding(&call)? {
             graph.node_mut(id).kind = Kind::Op(explicit);
-        } else if let Some(body) = body(&call, graph, id)? {
-            let name = graph.node(id).name.clone();
+            continue;
+        }
+        let (uses, name) = (graph.uses(id.into()), graph.node(id).name.clone());
+        if let Some(y) = ops::plain(&mut Tape::new(graph, &name), id)? {
+            graph.redirect(uses, y);
+            changed = true;
+            continue;
+        }
+        let Some(call) = Call::of(graph, id) else { continue };
+        if let Some(body) = body(&call, graph, id)? {
             ops::replace(&mut Tape::new(graph, &name), id, body)?;
             changed = true;
         }

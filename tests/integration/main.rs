@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod cli;
+mod compositions;
+mod conversion;
 mod corners;
 mod differences;
 mod engines;

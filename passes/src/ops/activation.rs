@@ -1,6 +1,6 @@
 //! Activation functions.
 
-use graphs::{Fact, Value, element_count};
+use graphs::{DType, Fact, Op, Value, element_count};
 
 use super::{Adjoint, Call, Def, Gradient, Gradients, case, like_first, only};
 use crate::Result;
@@ -12,8 +12,7 @@ pub(super) const TABLE: &[Def] = &[
         infer: like_first,
         gradient: Rule(|s| {
             let (y, dy) = (s.y(0), s.dy()?);
-            // What is not positive became 0, and the sign of 0 is 0.
-            let slope = s.apply("Sign", &[y])?;
+            let slope = step(s, y)?;
             only(s.apply("Mul", &[dy, slope])?)
         }),
         eval: None,
@@ -141,9 +140,15 @@ pub(super) const TABLE: &[Def] = &[
     },
 ];
 
-/// 1 where x > 0, else 0. Measured against Cast(Greater): a sixth of the time on tract,
-/// one and a half times on ONNX Runtime, whose time is in convolutions anyway.
+/// 1 where x > 0, else 0: for float32 the steepest HardSigmoid, which ONNX Runtime runs in
+/// the blocked layout of the convolutions around it (measured on the gradient of
+/// DenseNet-121: a fifth less time in all than with Sign, an eighth less than with
+/// Greater and Cast). Only the gap of subnormal numbers above 0 is not quite 1.
 fn step(s: &mut Adjoint, x: Value) -> Result<Value> {
+    if s.tape.dtype(x)? == DType::F32 {
+        let steepest = Op::new("HardSigmoid").with("alpha", f32::MAX).with("beta", 0f32);
+        return s.tape.op(steepest, &[x]);
+    }
     let positive = s.apply("Relu", &[x])?;
     s.apply("Sign", &[positive])
 }

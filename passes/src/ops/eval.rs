@@ -18,7 +18,9 @@ pub(super) const LIMIT: usize = 1 << 20;
 /// Integers up to here are exact as `f64`.
 pub(super) const EXACT: f64 = 9_007_199_254_740_992.0;
 
-enum Numbers {
+/// The elements of a constant.
+#[derive(Clone, Debug)]
+pub(super) enum Numbers {
     Ints(Vec<i64>),
     Floats(Vec<f64>),
 }
@@ -133,14 +135,27 @@ pub(super) fn pick(
     shape: &[usize],
     positions: impl IntoIterator<Item = usize>,
 ) -> Folded {
+    pick_or(x, None, shape, positions.into_iter().map(Some))
+}
+
+/// As [`pick`]; without a position stands `fill`, one element of the type of `x`, or zero.
+pub(super) fn pick_or(
+    x: &Tensor,
+    fill: Option<&Tensor>,
+    shape: &[usize],
+    positions: impl IntoIterator<Item = Option<usize>>,
+) -> Folded {
     // Less than a byte, and strings, count as 0.
     let width = x.dtype().bits() / 8;
-    if width == 0 {
+    let zero = vec![0; width];
+    let fill = fill.map_or(&zero[..], |fill| fill.bytes());
+    if width == 0 || fill.len() != width {
         return Ok(None);
     }
     let mut data = Vec::new();
     for i in positions {
-        let Some(element) = x.bytes().get(i * width..(i + 1) * width) else { return Ok(None) };
+        let element = i.map_or(Some(fill), |i| x.bytes().get(i * width..(i + 1) * width));
+        let Some(element) = element else { return Ok(None) };
         data.extend_from_slice(element);
     }
     Ok(Some(vec![Tensor::from_bytes(x.dtype(), shape.to_vec(), Bytes::from(data))?]))
@@ -198,7 +213,8 @@ fn gather<T: Copy>(values: &[T], positions: &[usize]) -> Option<Vec<T>> {
     positions.iter().map(|&i| values.get(i).copied()).collect()
 }
 
-fn read(tensor: &Tensor) -> Option<Numbers> {
+/// The elements of a constant; `None` if they are no numbers that can be computed with.
+pub(super) fn read(tensor: &Tensor) -> Option<Numbers> {
     Some(match tensor.dtype() {
         DType::F32 => {
             Numbers::Floats(tensor.values::<f32>().ok()?.iter().map(|&v| v.into()).collect())
@@ -208,7 +224,8 @@ fn read(tensor: &Tensor) -> Option<Numbers> {
     })
 }
 
-fn write(dtype: DType, shape: Vec<usize>, numbers: Numbers) -> Option<Tensor> {
+/// A constant of these elements; `None` if one does not fit.
+pub(super) fn write(dtype: DType, shape: Vec<usize>, numbers: Numbers) -> Option<Tensor> {
     match (dtype, numbers) {
         (DType::F32, Numbers::Floats(v)) => {
             Tensor::new(&shape, v.iter().map(|&v| v as f32).collect()).ok()

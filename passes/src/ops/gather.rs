@@ -25,11 +25,14 @@ pub(super) const TABLE: &[Def] = &[
         op: "GatherElements",
         infer: |call| {
             let (data, indices) = (call.shape(0)?, call.shape(1)?);
-            elements(call, &data, &indices)?;
+            fits(call, &data, &indices)?;
             Ok(vec![Fact::new(call.dtype(0)?, &indices)])
         },
         gradient: Rule(gather_elements),
-        eval: None,
+        eval: Some(|call| match (call.constant(0), elements(call)?) {
+            (Some(x), Some(positions)) => eval::pick(x, &call.shape(1)?, positions),
+            _ => Ok(None),
+        }),
         cases: || {
             vec![
                 case("GatherElements").x(&[3, 3]).constant(square(&[0, 2, 0, -1])),
@@ -37,36 +40,16 @@ pub(super) const TABLE: &[Def] = &[
             ]
         },
     },
-    Def {
-        op: "ScatterElements",
-        infer: |call| {
-            let (data, indices) = (call.shape(0)?, call.shape(1)?);
-            elements(call, &data, &indices)?;
-            if call.shape(2)? != indices {
-                return Err(call.error("indices and updates differ in shape"));
-            }
-            Ok(vec![Fact::new(call.dtype(0)?, &data)])
-        },
-        gradient: Rule(scatter_elements),
-        eval: None,
-        cases: || {
-            let add = || case("ScatterElements").with("reduction", "add");
-            vec![
-                add().x(&[3, 3]).constant(square(&[0, 2, 0, -1])).x(&[2, 2]),
-                add().with("axis", 1i64).x(&[2, 4]).constant(square(&[1; 4])).x(&[2, 2]),
-                case("ScatterElements").x(&[3, 3]).constant(square(&[0, 2, 1, -2])).x(&[2, 2]),
-            ]
-        },
-    },
 ];
 
 /// Four indices as `[2, 2]`.
-fn square(indices: &[i64]) -> Tensor {
+pub(super) fn square(indices: &[i64]) -> Tensor {
     let vector = Tensor::vector(indices);
     vector.reshaped(&[2, 2]).unwrap_or(vector)
 }
 
-fn axis(call: &Call) -> Result<usize> {
+/// The axis that is indexed.
+pub(super) fn axis(call: &Call) -> Result<usize> {
     call.axis(call.op.int("axis", 0), call.shape(0)?.len())
 }
 
@@ -78,13 +61,29 @@ fn gathered(call: &Call) -> Result<Vec<usize>> {
 }
 
 /// Checks the indices' shape of GatherElements and ScatterElements.
-fn elements(call: &Call, data: &[usize], indices: &[usize]) -> Result<()> {
+pub(super) fn fits(call: &Call, data: &[usize], indices: &[usize]) -> Result<()> {
     let axis = axis(call)?;
     let within = |(i, (n, m)): (usize, (&usize, &usize))| i == axis || n <= m;
     if indices.len() != data.len() || !indices.iter().zip(data).enumerate().all(within) {
         return Err(call.error(format!("indices {indices:?} do not fit into {data:?}")));
     }
     Ok(())
+}
+
+/// Where GatherElements reads and ScatterElements writes, if the indices are constant
+/// and not too many.
+pub(super) fn elements(call: &Call) -> Result<Option<Vec<usize>>> {
+    let (data, indices, axis) = (call.shape(0)?, call.shape(1)?, axis(call)?);
+    fits(call, &data, &indices)?;
+    let own = eval::strides(&data);
+    let step = own.get(axis).copied().unwrap_or(0) as usize;
+    let others: Vec<i64> =
+        own.into_iter().enumerate().map(|(i, step)| if i == axis { 0 } else { step }).collect();
+    let Some(rows) = eval::view(&indices, 0, &others) else { return Ok(None) };
+    let Some(places) = positions(call, data.get(axis).copied().unwrap_or(0))? else {
+        return Ok(None);
+    };
+    Ok(Some(rows.into_iter().zip(places).map(|(row, place)| row + place * step).collect()))
 }
 
 /// Constant indices, each counted from the start.
@@ -157,22 +156,6 @@ fn scatter(
 fn gather_elements(s: &mut Adjoint) -> Gradients {
     let (x, indices, dy, axis) = (s.x(0)?, s.x(1)?, s.dy()?, axis(&s.call()?)?);
     Ok(vec![Some(scatter(s, x, indices, dy, axis)?), None])
-}
-
-/// With reduction `none` the updates stand in the place of the data.
-fn scatter_elements(s: &mut Adjoint) -> Gradients {
-    let (indices, updates, dy) = (s.x(1)?, s.x(2)?, s.dy()?);
-    let axis = axis(&s.call()?)? as i64;
-    let data = match s.op.string("reduction").unwrap_or("none") {
-        "add" => Some(dy),
-        "none" => s.when(0, |s| {
-            let zeros = s.tape.zeros_like(updates)?;
-            s.tape.op(Op::new("ScatterElements").with("axis", axis), &[dy, indices, zeros])
-        })?,
-        other => return Err(s.error(format!("reduction `{other}` has no gradient rule"))),
-    };
-    let gather = Op::new("GatherElements").with("axis", axis);
-    Ok(vec![data, None, s.when(2, |s| s.tape.op(gather, &[dy, indices]))?])
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub(super) const TABLE: &[Def] = &[
                 product(&[2, 3], &[3]),
                 product(&[3], &[2, 3, 4]),
                 product(&[4, 2, 3], &[3]),
+                product(&[3], &[3]),
+                product(&[2, 1, 1, 3], &[4, 3, 1]),
             ]
         },
     },
@@ -45,6 +47,7 @@ pub(super) const TABLE: &[Def] = &[
                 product(1, 0).x(&[]),
                 product(1, 1),
                 case("Gemm").x(&[2, 3]).x(&[3, 4]).x(&[2, 4]),
+                product(1, 1).x(&[1, 4]).with("beta", 0f32),
             ]
         },
     },

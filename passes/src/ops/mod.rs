@@ -13,20 +13,27 @@ mod adjoint;
 mod average;
 mod bits;
 mod body;
+mod border;
 mod broadcast;
 mod call;
 mod case;
 mod concat;
 mod conv;
 mod convolution;
+mod cumulate;
 mod dropout;
+mod einsum;
 mod elementwise;
+mod equation;
 mod eval;
 mod gather;
+mod gather_nd;
 #[cfg(test)]
 mod hostile;
+mod interpolation;
 mod logic;
 mod losses;
+mod lowering;
 mod matmul;
 mod maximum;
 mod norm_pool;
@@ -42,13 +49,17 @@ mod rectifier;
 mod reduce;
 mod rescale;
 mod reshape;
+mod resize;
+mod scatter;
 mod schedule;
 mod slice;
 mod softmax;
 mod source;
 mod space;
+mod tile;
 #[cfg(test)]
 mod trial;
+mod triangle;
 mod trigonometry;
 mod view;
 mod window;
@@ -65,6 +76,7 @@ pub use body::{Body, Site, replace};
 pub use call::Call;
 pub use case::{Argument, Case, case};
 pub(crate) use dropout::{by_uniform, drops};
+pub use lowering::plain;
 pub use padding::explicit_padding;
 pub(crate) use random::{bernoulli, like_shaped};
 pub use schedule::{Forms, ImageForm, MaxForm, WeightForm};
@@ -110,8 +122,11 @@ static FAMILIES: &[&[Def]] = &[
     concat::TABLE,
     conv::TABLE,
     dropout::TABLE,
+    cumulate::TABLE,
+    einsum::TABLE,
     elementwise::TABLE,
     gather::TABLE,
+    gather_nd::TABLE,
     logic::TABLE,
     losses::TABLE,
     matmul::TABLE,
@@ -126,12 +141,16 @@ static FAMILIES: &[&[Def]] = &[
     reduce::TABLE,
     rescale::TABLE,
     reshape::TABLE,
+    resize::TABLE,
+    scatter::TABLE,
     slice::TABLE,
     softmax::TABLE,
     source::TABLE,
     view::TABLE,
     space::TABLE,
     trigonometry::TABLE,
+    tile::TABLE,
+    triangle::TABLE,
 ];
 
 static TABLE: LazyLock<HashMap<&'static str, &'static Def>> =

@@ -1,9 +1,9 @@
 //! Slices.
 
-use graphs::{Fact, Value};
+use graphs::{Fact, NodeId, Op, Value};
 
 use super::{Adjoint, Call, Case, Def, Folded, Gradient, Gradients, case, eval};
-use crate::Result;
+use crate::{Result, Tape};
 use Gradient::Rule;
 
 pub(super) const TABLE: &[Def] = &[Def {
@@ -32,6 +32,8 @@ fn slices() -> Vec<Case> {
         x().ints(&[1, 6]).ints(&[5, 0]).ints(&[0, 2]).ints(&[2, -3]),
         x().ints(&[0, 0]).ints(&[all, all]).ints(&[2, 1]).ints(&[3, 2]),
         x().ints(&[2]).ints(&[3]).ints(&[1]).ints(&[4]),
+        x().ints(&[1, 0]).ints(&[all, all]).ints(&[1, 2]).ints(&[2, 3]),
+        x().ints(&[-100, 100]).ints(&[100, -100]).ints(&[0, 2]).ints(&[1, -1]),
     ]
 }
 
@@ -88,6 +90,42 @@ fn view(call: &Call) -> Folded {
         Some(positions) => eval::pick(x, &shape, positions),
         None => Ok(None),
     }
+}
+
+/// A Slice with steps as a Reshape and a Slice without, or a Gather: tract fails on steps
+/// behind a Reshape.
+pub(super) fn plain(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
+    let Some(call) = Call::of(tape.graph, id) else { return Ok(None) };
+    let (shape, cuts) = (call.shape(0)?, cuts(&call)?);
+    let stepped = |cut: &Cut| cut.step != 1 && cut.count > 1;
+    let (Some(mut x), true) = (tape.graph.argument(id, 0), cuts.iter().any(stepped)) else {
+        return Ok(None);
+    };
+    for cut in cuts {
+        let size = shape.get(cut.axis).copied().unwrap_or_default();
+        let step = usize::try_from(cut.step).unwrap_or(0);
+        let axis = cut.axis as i64;
+        let now = tape.shape(x)?;
+        let (outer, rest) = now.split_at(cut.axis);
+        let inner = rest.get(1..).unwrap_or(&[]);
+        x = if !stepped(&cut) {
+            let end = (cut.start + cut.count) as i64;
+            tape.slice(x, &[axis], &[cut.start as i64], &[end], &[1])?
+        } else if step > 1 && size % step == 0 {
+            let split = tape.reshape(x, &[outer, &[size / step, step], inner].concat())?;
+            let (row, phase) = ((cut.start / step) as i64, (cut.start % step) as i64);
+            let end = row + cut.count as i64;
+            let part =
+                tape.slice(split, &[axis, axis + 1], &[row, phase], &[end, phase + 1], &[1, 1])?;
+            tape.reshape(part, &[outer, &[cut.count], inner].concat())?
+        } else {
+            let places: Vec<i64> =
+                (0..cut.count as i64).map(|i| cut.start as i64 + i * cut.step).collect();
+            let places = tape.ints(&places);
+            tape.op(Op::new("Gather").with("axis", axis), &[x, places])?
+        };
+    }
+    Ok(Some(x))
 }
 
 /// Puts the gradient back at its places: turns descending axes around, puts zeros

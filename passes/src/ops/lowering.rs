@@ -1,0 +1,51 @@
+//! What tract lacks or gets wrong, said with operators that every engine runs.
+
+use graphs::{NodeId, Op, Value};
+
+use super::{Call, einsum, gather_nd, pad, slice};
+use crate::{Result, Tape};
+
+/// The node's output made of plainer operators; `None` where every engine takes the node as
+/// it is. All shapes must be known.
+///
+/// # Errors
+/// When the call is malformed.
+pub fn plain(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
+    let Some(op) = tape.graph.node(id).op().filter(|op| op.in_onnx_domain()) else {
+        return Ok(None);
+    };
+    match op.op_type.as_str() {
+        "Einsum" => einsum::plain(tape, id),
+        "GatherND" | "ScatterND" => gather_nd::plain(tape, id),
+        "MatMul" => dot(tape, id),
+        "Pad" => pad::plain(tape, id),
+        "Slice" => slice::plain(tape, id),
+        "Squeeze" | "Unsqueeze" => reshape(tape, id),
+        _ => Ok(None),
+    }
+}
+
+/// tract knows no product of two vectors.
+fn dot(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
+    let (Some(a), Some(b)) = (tape.graph.argument(id, 0), tape.graph.argument(id, 1)) else {
+        return Ok(None);
+    };
+    let (&[n], &[_]) = (&tape.shape(a)?[..], &tape.shape(b)?[..]) else { return Ok(None) };
+    let (row, column) = (tape.reshape(a, &[1, n])?, tape.reshape(b, &[n, 1])?);
+    let product = tape.op(Op::new("MatMul"), &[row, column])?;
+    tape.reshape(product, &[]).map(Some)
+}
+
+/// tract takes the axes of Squeeze and Unsqueeze one after the other, each for itself.
+fn reshape(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
+    let Some(call) = Call::of(tape.graph, id) else { return Ok(None) };
+    let axes = call.integers(1)?.unwrap_or_default();
+    if axes.iter().all(|&axis| axis >= 0) && axes.is_sorted() {
+        return Ok(None);
+    }
+    let shape = tape.shape(id.into())?;
+    match tape.graph.argument(id, 0) {
+        Some(x) => tape.reshape(x, &shape).map(Some),
+        None => Ok(None),
+    }
+}
