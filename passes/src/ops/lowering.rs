@@ -1,8 +1,10 @@
-//! What tract lacks or gets wrong, said with operators that every engine runs.
+//! What engines lack, get wrong or run slowly, said with other operators.
 
 use graphs::{NodeId, Op, Value};
 
-use super::{Call, einsum, gather_nd, pad, slice};
+use super::{
+    Call, adjacent, columns, contraction, crop, gather_nd, grid, indicator, pad, reverse, slice,
+};
 use crate::{Result, Tape};
 
 /// The node's output made of plainer operators; `None` where every engine takes the node as
@@ -15,10 +17,16 @@ pub fn plain(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
         return Ok(None);
     };
     match op.op_type.as_str() {
-        "Einsum" => einsum::plain(tape, id),
+        "Add" => adjacent::plain(tape, id),
+        "CenterCropPad" => crop::plain(tape, id),
+        "Col2Im" => columns::plain(tape, id),
+        "Einsum" => contraction::plain(tape, id),
         "GatherND" | "ScatterND" => gather_nd::plain(tape, id),
+        "GridSample" => grid::plain(tape, id),
         "MatMul" => dot(tape, id),
+        "OneHot" => indicator::plain(tape, id),
         "Pad" => pad::plain(tape, id),
+        "ReverseSequence" => reverse::plain(tape, id),
         "Slice" => slice::plain(tape, id),
         "Squeeze" | "Unsqueeze" => reshape(tape, id),
         _ => Ok(None),

@@ -9,6 +9,7 @@
 //! back to the shape of the argument.
 
 mod activation;
+mod adjacent;
 mod adjoint;
 mod average;
 mod bits;
@@ -17,9 +18,12 @@ mod border;
 mod broadcast;
 mod call;
 mod case;
+mod columns;
 mod concat;
+mod contraction;
 mod conv;
 mod convolution;
+mod crop;
 mod cumulate;
 mod dropout;
 mod einsum;
@@ -28,8 +32,10 @@ mod equation;
 mod eval;
 mod gather;
 mod gather_nd;
+mod grid;
 #[cfg(test)]
 mod hostile;
+mod indicator;
 mod interpolation;
 mod logic;
 mod losses;
@@ -50,6 +56,7 @@ mod reduce;
 mod rescale;
 mod reshape;
 mod resize;
+mod reverse;
 mod scatter;
 mod schedule;
 mod slice;
@@ -57,6 +64,7 @@ mod softmax;
 mod source;
 mod space;
 mod tile;
+mod topk;
 #[cfg(test)]
 mod trial;
 mod triangle;
@@ -119,14 +127,18 @@ pub enum Gradient {
 static FAMILIES: &[&[Def]] = &[
     activation::TABLE,
     bits::TABLE,
+    columns::TABLE,
     concat::TABLE,
     conv::TABLE,
-    dropout::TABLE,
+    crop::TABLE,
     cumulate::TABLE,
+    dropout::TABLE,
     einsum::TABLE,
     elementwise::TABLE,
     gather::TABLE,
     gather_nd::TABLE,
+    grid::TABLE,
+    indicator::TABLE,
     logic::TABLE,
     losses::TABLE,
     matmul::TABLE,
@@ -142,6 +154,7 @@ static FAMILIES: &[&[Def]] = &[
     rescale::TABLE,
     reshape::TABLE,
     resize::TABLE,
+    reverse::TABLE,
     scatter::TABLE,
     slice::TABLE,
     softmax::TABLE,
@@ -150,6 +163,7 @@ static FAMILIES: &[&[Def]] = &[
     space::TABLE,
     trigonometry::TABLE,
     tile::TABLE,
+    topk::TABLE,
     triangle::TABLE,
 ];
 
