@@ -5,6 +5,7 @@
 
 mod backend;
 mod cli;
+mod compositions;
 mod conversion;
 mod corners;
 mod differences;
