@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
 use graphs::Model;
-use passes::{FreeBatch, Hoist, InitStd, Layer, Pipeline, Upgrade, posteriors};
+use passes::{Hoist, InitStd, Layer, Pipeline, Upgrade, posteriors};
 use regex::Regex;
 
 use crate::cli::Convert;
@@ -27,8 +27,11 @@ fn rewrite(flags: &Convert, network: &mut Model) -> Result<String> {
     let before = posteriors(&network.graph)?.len();
     let pass = pass(flags)?;
     let context = || flags.model.display().to_string();
-    let pipeline = Pipeline::new().then(Hoist).then(Upgrade).then(FreeBatch).then(pass);
-    pipeline.run(network).with_context(context)?;
+    Pipeline::new().then(Hoist).then(Upgrade).run(network).with_context(context)?;
+    if let Some(reason) = passes::try_free_batch(network) {
+        print::remark(format_args!("{}: the batch size stays fixed: {reason}", context()));
+    }
+    Pipeline::new().then(pass).run(network).with_context(context)?;
     match posteriors(&network.graph)?.len() - before {
         0 => bail!(
             "{}: no weight was selected; `advbnn inspect` shows what can become variational",

@@ -5,6 +5,7 @@ pub mod cli;
 mod compile;
 mod convert;
 mod data;
+mod dot;
 mod evaluate;
 mod export;
 mod gradient;

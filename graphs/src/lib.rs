@@ -9,6 +9,7 @@ pub mod decode;
 pub mod encode;
 mod error;
 mod extras;
+mod form;
 mod graph;
 mod model;
 pub mod names;
@@ -21,7 +22,7 @@ mod types;
 
 pub use check::Defect;
 pub use error::Error;
-pub use extras::{Extras, GraphExtras};
+pub use extras::{Extras, Form, GraphExtras, Origin};
 pub use graph::{Edge, Graph, NodeId, Port, Uses, Value};
 pub use model::{IR_VERSION, Model, OPSET};
 pub use node::{Attribute, Dim, Fact, Kind, Node, Op, Role};

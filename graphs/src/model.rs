@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::Graph;
 use crate::proto::{FunctionProto, ModelProto};
+use crate::{Graph, Origin};
 
 /// An ONNX model.
 #[derive(Clone, Debug, Default)]
@@ -16,9 +16,12 @@ pub struct Model {
     pub functions: Vec<FunctionProto>,
     /// Key-value pairs of the model.
     pub metadata: BTreeMap<String, String>,
-    /// Everything else of the file's outermost message (IR version, producer, ...):
-    /// its graph, functions, opsets and metadata are empty.
+    /// Everything else of the file's outermost message (IR version, producer, ...). It
+    /// has neither graph nor functions, and of its opsets and metadata only the order
+    /// counts, besides metadata that is no text.
     pub header: ModelProto,
+    /// The file that it was read from, if it was.
+    pub origin: Origin,
 }
 
 impl Model {

@@ -120,6 +120,17 @@ enum Data {
     Strings(Vec<Bytes>),
 }
 
+/// The bytes of values, which are not copied.
+pub(crate) fn into_bytes<T: Element>(values: Vec<T>) -> Bytes {
+    struct Owner<T>(Vec<T>);
+    impl<T: Element> AsRef<[u8]> for Owner<T> {
+        fn as_ref(&self) -> &[u8] {
+            bytemuck::cast_slice(&self.0)
+        }
+    }
+    Bytes::from_owner(Owner(values))
+}
+
 /// The number of elements of `shape`, or `None` on overflow.
 pub fn element_count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
@@ -156,13 +167,7 @@ impl Tensor {
     /// # Errors
     /// When the values are not exactly as many as the shape needs.
     pub fn new<T: Element>(shape: &[usize], values: Vec<T>) -> Result<Tensor, Error> {
-        struct Owner<T>(Vec<T>);
-        impl<T: Element> AsRef<[u8]> for Owner<T> {
-            fn as_ref(&self) -> &[u8] {
-                bytemuck::cast_slice(&self.0)
-            }
-        }
-        Tensor::from_bytes(T::DTYPE, shape.to_vec(), Bytes::from_owner(Owner(values)))
+        Tensor::from_bytes(T::DTYPE, shape.to_vec(), into_bytes(values))
     }
 
     /// A scalar, shape `[]`.

@@ -15,6 +15,10 @@ use crate::{Error, Result, Tape};
 /// # Errors
 /// When an operator on the way has no row or no gradient rule; the error names it.
 pub fn gradients(tape: &mut Tape, loss: Value, targets: &[Value]) -> Result<Vec<Value>> {
+    let mut renamed: HashMap<Value, Value> = HashMap::new();
+    expand(tape, loss, targets, &mut renamed)?;
+    let now = |value: &Value| renamed.get(value).copied().unwrap_or(*value);
+    let (loss, targets) = (now(&loss), &*targets.iter().map(now).collect::<Vec<_>>());
     let path = path(tape, loss, targets)?;
     let mut pending: HashMap<Value, Vec<Value>> = HashMap::new();
     let seed = tape.number(1.0, loss)?;
@@ -51,6 +55,23 @@ pub fn gradients(tape: &mut Tape, loss: Value, targets: &[Value]) -> Result<Vec<
             },
         })
         .collect()
+}
+
+/// Puts bodies in the place of the calls on the way that are differentiated by them, and
+/// notes what became of their outputs.
+fn expand(
+    tape: &mut Tape,
+    loss: Value,
+    targets: &[Value],
+    renamed: &mut HashMap<Value, Value>,
+) -> Result<()> {
+    for id in path(tape, loss, targets)? {
+        let def = tape.graph.node(id).op().and_then(ops::find);
+        if let Some(Gradient::Body(body)) = def.map(|def| def.gradient) {
+            renamed.extend(ops::replace(tape, id, body)?);
+        }
+    }
+    Ok(())
 }
 
 /// The operator nodes from some target to the loss, in order.
@@ -95,7 +116,10 @@ fn propagate(
     let rule = match ops::row(&op, &node.name)?.gradient {
         Gradient::Rule(rule) => rule,
         Gradient::Zero => return Ok(()),
-        Gradient::Missing => return Err(Error::NoGradient { node: describe, op: op.op_type }),
+        // No body may hold a call that has one itself.
+        Gradient::Body(_) | Gradient::Missing => {
+            return Err(Error::NoGradient { node: describe, op: op.op_type });
+        }
     };
     let mut adjoint = Adjoint { tape, node: id, op, arguments, gradients: arriving, wanted };
     let gradients = rule(&mut adjoint)?;

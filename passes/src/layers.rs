@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use graphs::{Graph, Model, NodeId, Op, Value};
 
+use crate::sources::{Sources, is_view};
+use crate::variational;
 use crate::{Error, Result};
 
 /// The kinds of layers that can be made variational.
@@ -13,15 +15,20 @@ use crate::{Error, Result};
 pub enum Layer {
     /// Conv and ConvTranspose.
     Conv,
-    /// Gemm, and MatMul with the Add of its bias.
+    /// Gemm, MatMul and Einsum, with the Add of their bias.
     Linear,
     /// BatchNormalization.
     BatchNorm,
+    /// Scale and bias of the normalizations that keep no statistics: of layers, groups,
+    /// instances, and by the root mean square.
+    LayerNorm,
 }
 
 impl Layer {
     /// Every kind.
-    pub const ALL: [Layer; 3] = [Layer::Conv, Layer::Linear, Layer::BatchNorm];
+    pub const ALL: [Layer; 4] = [Layer::Conv, Layer::Linear, Layer::BatchNorm, Layer::LayerNorm];
+    /// The kinds that the published code makes variational.
+    pub const DEFAULT: [Layer; 3] = [Layer::Conv, Layer::Linear, Layer::BatchNorm];
 }
 
 impl fmt::Display for Layer {
@@ -30,6 +37,7 @@ impl fmt::Display for Layer {
             Layer::Conv => "conv",
             Layer::Linear => "linear",
             Layer::BatchNorm => "batchnorm",
+            Layer::LayerNorm => "layernorm",
         })
     }
 }
@@ -40,91 +48,149 @@ impl FromStr for Layer {
     fn from_str(text: &str) -> Result<Layer> {
         let found = Layer::ALL.into_iter().find(|layer| layer.to_string() == text);
         found.ok_or_else(|| {
-            Error::Model(format!("no layer kind `{text}`; use conv, linear, batchnorm"))
+            Error::Model(format!("no layer kind `{text}`; use conv, linear, batchnorm, layernorm"))
         })
     }
 }
 
 /// One parameter of one layer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weight {
     /// The node that reads it.
     pub node: NodeId,
     /// Which of its arguments it is.
     pub slot: usize,
-    /// The constant.
+    /// The stored tensor behind that argument, or the float value that is computed from
+    /// an integer one; in a converted model perhaps the sample of a posterior.
     pub value: Value,
     /// The kind of layer.
     pub layer: Layer,
-    /// True for a bias or BatchNormalization's beta.
+    /// True for a bias or the beta of a normalization.
     pub bias: bool,
-    /// The number of values summed into one output: fixes the scale of fresh weights.
-    pub fan_in: usize,
 }
 
-/// Every weight that is a float constant, in the order of the nodes.
+/// Every float weight that depends on nothing but constants, in the order of the nodes.
+/// An argument put together from several tensors counts once for each.
 ///
 /// # Errors
 /// When the graph has a cycle.
 pub fn weights(model: &Model) -> Result<Vec<Weight>> {
-    let graph = &model.graph;
+    let sources = Sources::of(&model.graph)?;
+    Ok(arguments(&model.graph, &sources)?
+        .into_iter()
+        .flat_map(|(place, origins)| {
+            let weight = move |value| Weight { value, ..place };
+            origins.unwrap_or_default().into_iter().map(weight)
+        })
+        .collect())
+}
+
+/// An argument that is a parameter of a layer, and what stands behind it or why nothing
+/// is found there. The weight's value is the argument itself.
+pub(crate) type Argument = (Weight, std::result::Result<Vec<Value>, String>);
+
+/// Every argument that is a constant parameter of a layer, in the order of the nodes.
+pub(crate) fn arguments(graph: &Graph, sources: &Sources) -> Result<Vec<Argument>> {
     let mut found = Vec::new();
     for id in graph.op_order()? {
-        let Some(op) = graph.node(id).op() else { continue };
-        for (slot, layer, bias) in parameters(graph, id, op) {
-            let value = graph.argument(id, slot);
-            let Some((value, tensor)) = value.and_then(|v| Some((v, graph.tensor(v)?))) else {
+        let Some(op) = graph.node(id).op().filter(|op| op.in_onnx_domain()) else { continue };
+        let site = Site { graph, sources, id, op };
+        for (slot, layer, bias) in site.parameters() {
+            let value = graph.argument(id, slot).filter(|&v| sources.is_constant(v));
+            let Some(value) = value else { continue };
+            let origins = sources.origins(value);
+            // One number for everything is a setting, such as an epsilon.
+            let narrow = |v: &Value| vectors(graph, *v).is_some_and(|axes| axes <= 1);
+            if op.is("Add") && !origins.iter().flatten().all(narrow) {
                 continue;
-            };
-            if tensor.dtype().is_float() {
-                let fan_in = fan_in(graph, id, op);
-                found.push(Weight { node: id, slot, value, layer, bias, fan_in });
             }
+            found.push((Weight { node: id, slot, value, layer, bias }, origins));
         }
     }
     Ok(found)
 }
 
-/// The parameter slots of a node: (argument, layer, is a bias).
-fn parameters(graph: &Graph, id: NodeId, op: &Op) -> Vec<(usize, Layer, bool)> {
-    if !op.in_onnx_domain() {
-        return Vec::new();
+/// How many axes of a constant are longer than 1; `None` for a scalar or if it is not known.
+fn vectors(graph: &Graph, value: Value) -> Option<usize> {
+    let shape = match graph.tensor(value) {
+        Some(tensor) => tensor.shape().to_vec(),
+        None => graph.fact(value).known_shape()?,
+    };
+    (!shape.is_empty()).then(|| shape.iter().filter(|&&size| size > 1).count())
+}
+
+/// A node whose parameters are looked for.
+struct Site<'a> {
+    graph: &'a Graph,
+    sources: &'a Sources<'a>,
+    id: NodeId,
+    op: &'a Op,
+}
+
+impl Site<'_> {
+    /// The parameter slots of a node: (argument, layer, is a bias).
+    fn parameters(&self) -> Vec<(usize, Layer, bool)> {
+        let products = |slots| self.products(slots).into_iter().map(|s| (s, Layer::Linear, false));
+        match self.op.op_type.as_str() {
+            "Conv" | "ConvTranspose" => vec![(1, Layer::Conv, false), (2, Layer::Conv, true)],
+            "Gemm" => products(2).chain([(2, Layer::Linear, true)]).collect(),
+            "MatMul" => products(2).collect(),
+            "Einsum" => products(self.op.arity).collect(),
+            "BatchNormalization" => vec![(1, Layer::BatchNorm, false), (2, Layer::BatchNorm, true)],
+            "LayerNormalization"
+            | "GroupNormalization"
+            | "InstanceNormalization"
+            | "RMSNormalization" => {
+                vec![(1, Layer::LayerNorm, false), (2, Layer::LayerNorm, true)]
+            }
+            "Add" => {
+                let bias = |slot: usize| {
+                    let (product, layer) = biased_product(self.graph, self.id, 1 - slot)?;
+                    self.has_weight(product).then_some((slot, layer, true))
+                };
+                bias(0).or_else(|| bias(1)).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
     }
-    match op.op_type.as_str() {
-        "Conv" | "ConvTranspose" => vec![(1, Layer::Conv, false), (2, Layer::Conv, true)],
-        "Gemm" => {
-            vec![(0, Layer::Linear, false), (1, Layer::Linear, false), (2, Layer::Linear, true)]
+
+    /// The constant factors of a product; the last factor where all are constant, for a
+    /// table of positions goes in front of the weights that map it.
+    fn products(&self, slots: usize) -> Vec<usize> {
+        let constant = |&i: &usize| {
+            self.graph.argument(self.id, i).is_some_and(|v| self.sources.is_constant(v))
+        };
+        let found: Vec<usize> = (0..slots).filter(constant).collect();
+        match found.as_slice() {
+            [.., last] if found.len() == slots => vec![*last],
+            _ => found,
         }
-        "MatMul" => vec![(0, Layer::Linear, false), (1, Layer::Linear, false)],
-        "BatchNormalization" => vec![(1, Layer::BatchNorm, false), (2, Layer::BatchNorm, true)],
-        "Add" => {
-            let product = |slot: usize| {
-                let value = graph.argument(id, 1 - slot)?;
-                let op = graph.node(value.node).op()?;
-                matches!(op.op_type.as_str(), "MatMul" | "VariationalMatMul").then_some(slot)
-            };
-            let slot = product(0).or_else(|| product(1));
-            slot.map(|slot| (slot, Layer::Linear, true)).into_iter().collect()
-        }
-        _ => Vec::new(),
+    }
+
+    /// True for a product that multiplies by a weight.
+    fn has_weight(&self, product: NodeId) -> bool {
+        let constant = |v: Value| self.sources.is_constant(v);
+        variational::is_variational(self.graph, product)
+            || self.graph.arguments(product).into_iter().take(2).flatten().any(constant)
     }
 }
 
-/// How many values a layer sums into one output.
-fn fan_in(graph: &Graph, id: NodeId, op: &Op) -> usize {
-    let weight = (0..2).rev().find_map(|slot| graph.tensor(graph.argument(id, slot)?));
-    let Some(shape) = weight.map(|tensor| tensor.shape()) else { return 1 };
-    match (op.op_type.as_str(), shape) {
-        ("Conv", [_, rest @ ..]) => rest.iter().product(),
-        ("ConvTranspose", [_, rest @ ..]) => rest.iter().product(),
-        ("Gemm", &[rows, columns]) => {
-            if op.int("transB", 0) == 1 {
-                columns
-            } else {
-                rows
-            }
+/// The product without a bias of its own behind argument `slot` of an Add, seen through
+/// views, and the layer that the sum is part of.
+pub(crate) fn biased_product(graph: &Graph, add: NodeId, slot: usize) -> Option<(NodeId, Layer)> {
+    /// More than exporters put between a product and its bias.
+    const VIEWS: usize = 8;
+    let mut value = graph.argument(add, slot)?;
+    for _ in 0..VIEWS {
+        let op = graph.node(value.node).op()?;
+        let bare = variational::plain_arguments(graph, value.node) <= 2;
+        match variational::plain_type(op) {
+            "MatMul" | "Einsum" => return Some((value.node, Layer::Linear)),
+            "Gemm" => return bare.then_some((value.node, Layer::Linear)),
+            "Conv" | "ConvTranspose" => return bare.then_some((value.node, Layer::Conv)),
+            _ if is_view(op) || op.is("Cast") => value = graph.argument(value.node, 0)?,
+            _ => return None,
         }
-        ("MatMul", &[.., rows, _]) => rows,
-        _ => 1,
     }
+    None
 }

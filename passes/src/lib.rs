@@ -1,5 +1,6 @@
 //! Passes over ONNX graphs: shapes, gradients, variational nodes, optimizers, exports.
 
+mod activations;
 mod architecture;
 mod batch;
 mod compile;
@@ -19,13 +20,17 @@ mod obstacles;
 pub mod ops;
 mod optimizer;
 mod pass;
+mod quantized;
+mod sources;
 mod statistics;
+mod survey;
 mod tape;
 mod upgrade;
 mod variational;
 
+pub use activations::{Activations, activations};
 pub use architecture::Architecture;
-pub use batch::{FixBatch, FreeBatch};
+pub use batch::{FixBatch, FreeBatch, try_free_batch};
 pub use compile::{
     KlScope, Training, attack, initial_state, note_prior, noted_prior, predict, store_state, update,
 };
@@ -41,8 +46,11 @@ pub use normalize::Normalize;
 pub use obstacles::obstacles;
 pub use optimizer::{Carried, Optimizer, Schedule};
 pub use pass::{Pass, Pipeline};
+pub use sources::{stored, stored_name};
+pub use survey::{Left, Survey, survey};
 pub use tape::{Tape, signed};
 pub use upgrade::Upgrade;
 pub use variational::{
-    Convert, DOMAIN, InitStd, Posterior, is_variational, posteriors, refresh_functions,
+    Convert, DOMAIN, InitStd, Posterior, is_variational, posteriors, random_layers,
+    refresh_functions,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use graphs::{DType, Dim, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, names};
+use graphs::{DType, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, names};
 
 use crate::pass::{Pass, Pipeline};
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
 /// has no gradient rule.
 pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Result<Model> {
     let mut model = model.clone();
-    let batch = batch.or_else(|| fixed_batch(&model.graph)).unwrap_or(1);
+    let batch = batch.or_else(|| crate::batch::fixed_batch(&model.graph)).unwrap_or(1);
     Pipeline::new().then(Hoist).then(Upgrade).then(FixBatch(batch)).run(&mut model)?;
     variational::expand(&mut model.graph, |graph, posterior| {
         let fact = graph.fact(posterior.mean).clone();
@@ -52,15 +52,6 @@ pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Res
     model.functions.clear();
     model.opsets.retain(|domain, _| domain.is_empty());
     Ok(model)
-}
-
-fn fixed_batch(graph: &Graph) -> Option<usize> {
-    let shape = |&id: &graphs::NodeId| graph.fact(id.into()).shape.clone();
-    let data = |id: &&graphs::NodeId| matches!(graph.node(**id).kind, Kind::Input(Role::Data));
-    match graph.inputs.iter().filter(data).find_map(shape)?.first()? {
-        Dim::Known(n) => Some(*n),
-        _ => None,
-    }
 }
 
 fn targets(graph: &Graph, wrt: &[String]) -> Result<Vec<Value>> {

@@ -2,14 +2,18 @@
 //!
 //! - LogSoftmax: tract takes the logarithm of a Softmax that has underflowed;
 //! - `auto_pad`: tract does not know it for ConvTranspose;
-//! - BatchNormalization with parameters that are not constant: tract refuses it;
+//! - BatchNormalization with parameters that are not constant: tract refuses it, and with
+//!   the statistics of the batch engines disagree;
+//! - Dropout in training, Bernoulli and the sources that are like an argument: tract
+//!   refuses them, and what is drawn in two places has to agree;
+//! - pools of a norm, and losses: tract has none, or wrong ones;
 //! - what [`ops::plain`] knows of operators that move elements.
 
-use graphs::{Graph, Kind, Model, NodeId, Op, Value};
+use graphs::{Graph, Kind, Model, NodeId, Value};
 
-use crate::ops::{self, Call};
+use crate::ops::{self, Body, Call, Gradient, Site};
 use crate::pass::Pass;
-use crate::{Result, Tape};
+use crate::{Result, Tape, statistics};
 
 /// Rewrites what not every engine runs. All facts must be known (see [`crate::Fold`]).
 #[derive(Clone, Copy, Debug)]
@@ -21,67 +25,101 @@ impl Pass for Lower {
     }
 
     fn run(&self, model: &mut Model) -> Result<()> {
-        let graph = &mut model.graph;
-        for id in graph.op_order()? {
-            let Some(call) = Call::of(graph, id) else { continue };
-            if let Some(explicit) = ops::explicit_padding(&call)? {
-                graph.node_mut(id).kind = Kind::Op(explicit);
-                continue;
-            }
-            let op = call.op.clone();
-            let uses = graph.uses(id.into());
-            let name = graph.node(id).name.clone();
-            if let Some(y) = ops::plain(&mut Tape::new(graph, &name), id)? {
-                graph.redirect(uses, y);
-                continue;
-            }
-            let rule: Rule = match op.op_type.as_str() {
-                "LogSoftmax" if op.in_onnx_domain() => log_softmax,
-                "BatchNormalization" if op.in_onnx_domain() && varies(graph, id) => normalization,
-                _ => continue,
-            };
-            let y = rule(&mut Tape::new(graph, &name), id, &op)?;
-            graph.redirect(uses, y);
-        }
+        // What takes a node's place may have to be lowered in its turn.
+        while round(&mut model.graph)? {}
         Ok(())
     }
 }
 
-type Rule = fn(&mut Tape, NodeId, &Op) -> Result<Value>;
+/// Lowers every node that is read; false if there was none to lower.
+fn round(graph: &mut Graph) -> Result<bool> {
+    let live = graph.ancestors(graph.outputs.iter().map(|port| port.value));
+    let mut changed = false;
+    let order = graph.op_order()?;
+    let mut tape = Tape::new(graph, "");
+    for id in order.into_iter().filter(|id| live.contains(id)) {
+        let Some(call) = Call::of(tape.graph, id) else { continue };
+        if let Some(explicit) = ops::explicit_padding(&call)? {
+            tape.graph.node_mut(id).kind = Kind::Op(explicit);
+            continue;
+        }
+        let (uses, name) = (tape.graph.uses(id.into()), tape.graph.node(id).name.clone());
+        tape.set_prefix(&name);
+        if let Some(y) = ops::plain(&mut tape, id)? {
+            tape.graph.redirect(uses, y);
+            changed = true;
+            continue;
+        }
+        let Some(call) = Call::of(tape.graph, id) else { continue };
+        if let Some(body) = body(&call, tape.graph, id)? {
+            ops::replace(&mut tape, id, body)?;
+            changed = true;
+        }
+    }
+    Ok(changed)
+}
+
+/// What takes the place of a call that some engine cannot run.
+fn body(call: &Call, graph: &Graph, id: NodeId) -> Result<Option<Body>> {
+    if !call.op.in_onnx_domain() {
+        return Ok(None);
+    }
+    Ok(match call.op.op_type.as_str() {
+        "LogSoftmax" => Some(log_softmax),
+        "BatchNormalization" if call.op.int("training_mode", 0) != 0 => Some(training),
+        "BatchNormalization" if varies(graph, id) => Some(normalization),
+        "Dropout" if ops::drops(call)? => Some(ops::by_uniform),
+        "Bernoulli" => Some(ops::bernoulli),
+        "RandomNormalLike" | "RandomUniformLike" => Some(ops::like_shaped),
+        "GlobalLpPool" | "LpPool" | "NegativeLogLikelihoodLoss" | "SoftmaxCrossEntropyLoss" => {
+            match ops::find(call.op).map(|def| def.gradient) {
+                Some(Gradient::Body(body)) => Some(body),
+                _ => None,
+            }
+        }
+        _ => None,
+    })
+}
 
 fn varies(graph: &Graph, id: NodeId) -> bool {
     let variable = |value: &Option<Value>| value.is_some_and(|v| graph.tensor(v).is_none());
     graph.arguments(id).iter().skip(1).any(variable)
 }
 
-fn argument(tape: &Tape, id: NodeId, slot: usize) -> Result<Value> {
-    let value = tape.graph.argument(id, slot);
-    value.ok_or_else(|| tape.error(id.into(), format!("argument {slot} is missing")))
-}
-
 /// `x - max - log(sum(exp(x - max)))`
-fn log_softmax(tape: &mut Tape, id: NodeId, op: &Op) -> Result<Value> {
-    let x = argument(tape, id, 0)?;
-    let axis = tape.ints(&[op.int("axis", -1)]);
-    let keep = |op: &str| Op::new(op).with("keepdims", 1);
-    let most = tape.op(keep("ReduceMax"), &[x, axis])?;
-    let shifted = tape.apply("Sub", &[x, most])?;
-    let exponential = tape.apply("Exp", &[shifted])?;
-    let sum = tape.op(keep("ReduceSum"), &[exponential, axis])?;
-    let log = tape.apply("Log", &[sum])?;
-    tape.apply("Sub", &[shifted, log])
+fn log_softmax(s: &mut Site) -> Result<Vec<Value>> {
+    let axis = s.call().axis(s.op.int("axis", -1), s.shape(0)?.len())?;
+    let x = s.x(0)?;
+    let most = s.reduce("ReduceMax", x, &[axis])?;
+    let shifted = s.apply("Sub", &[x, most])?;
+    let exponential = s.apply("Exp", &[shifted])?;
+    let sum = s.reduce("ReduceSum", exponential, &[axis])?;
+    let log = s.apply("Log", &[sum])?;
+    Ok(vec![s.apply("Sub", &[shifted, log])?])
 }
 
 /// `x * factor + offset`, where the small vectors `factor = scale / sqrt(var + epsilon)`
 /// and `offset = shift - mean * factor` are computed once.
-fn normalization(tape: &mut Tape, id: NodeId, op: &Op) -> Result<Value> {
-    let [x, scale, shift, mean, variance] = [0, 1, 2, 3, 4].map(|slot| argument(tape, id, slot));
-    let (x, scale, shift, mean, variance) = (x?, scale?, shift?, mean?, variance?);
-    let epsilon = tape.number(f64::from(op.float("epsilon", 1e-5)), variance)?;
-    let sum = tape.apply("Add", &[variance, epsilon])?;
-    let deviation = tape.apply("Sqrt", &[sum])?;
-    let factor = tape.apply("Div", &[scale, deviation])?;
-    let centre = tape.apply("Mul", &[mean, factor])?;
-    let offset = tape.apply("Sub", &[shift, centre])?;
-    tape.scale_channels(x, factor, Some(offset))
+fn normalization(s: &mut Site) -> Result<Vec<Value>> {
+    let (x, scale, shift) = (s.x(0)?, s.x(1)?, s.x(2)?);
+    let (mean, variance) = (s.x(3)?, s.x(4)?);
+    let epsilon = s.number(f64::from(s.op.float("epsilon", 1e-5)))?;
+    let sum = s.apply("Add", &[variance, epsilon])?;
+    let deviation = s.apply("Sqrt", &[sum])?;
+    let factor = s.apply("Div", &[scale, deviation])?;
+    let centre = s.apply("Mul", &[mean, factor])?;
+    let offset = s.apply("Sub", &[shift, centre])?;
+    Ok(vec![s.tape.scale_channels(x, factor, Some(offset))?])
+}
+
+/// By the statistics of the batch, of which the running ones take a share.
+fn training(s: &mut Site) -> Result<Vec<Value>> {
+    let (x, scale, shift) = (s.x(0)?, s.x(1)?, s.x(2)?);
+    let (epsilon, keep) = (s.op.float("epsilon", 1e-5), f64::from(s.op.float("momentum", 0.9)));
+    let [y, mean, variance] = statistics::normalize(s.tape, epsilon, [x, scale, shift])?;
+    let mut outputs = vec![y];
+    for (slot, batch) in [(3, mean), (4, variance)] {
+        outputs.push(statistics::blend(s.tape, s.x(slot)?, batch, 1.0 - keep)?);
+    }
+    Ok(outputs)
 }

@@ -40,4 +40,16 @@ impl Names {
         self.0.insert(name.clone());
         name
     }
+
+    /// `wanted`, with a number behind it if that followed by some of `endings` is taken;
+    /// all of those names are taken from now on.
+    pub(crate) fn claim_family(&mut self, wanted: &str, endings: &[&str]) -> String {
+        let numbered = (1..).map(|i| format!("{wanted}_{i}"));
+        let mut candidates = std::iter::once(wanted.to_owned()).chain(numbered);
+        let taken =
+            |base: &String| endings.iter().any(|end| self.0.contains(&format!("{base}{end}")));
+        let base = candidates.find(|base| !base.is_empty() && !taken(base)).unwrap_or_default();
+        self.0.extend(endings.iter().map(|end| format!("{base}{end}")));
+        base
+    }
 }

@@ -5,43 +5,40 @@ use std::collections::HashSet;
 use graphs::{Kind, Model, NodeId, Role};
 
 use crate::ops::{self, Gradient};
-use crate::variational;
+use crate::{Result, layers, variational};
 
-/// Every node between a data input and an output that has no gradient rule, as a
-/// sentence that names it. Empty for what the reverse-mode driver can differentiate.
+/// Every node between a data input or a weight and an output that has no gradient rule,
+/// as a sentence that names it, in the order of the nodes. Empty for what the
+/// reverse-mode driver can differentiate.
 pub fn obstacles(model: &Model) -> Vec<String> {
+    found(model).unwrap_or_else(|error| vec![error.to_string()])
+}
+
+fn found(model: &Model) -> Result<Vec<String>> {
     let graph = &model.graph;
-    let order = match graph.op_order() {
-        Ok(order) => order,
-        Err(cycle) => return vec![cycle.to_string()],
-    };
     let above = graph.ancestors(graph.outputs.iter().take(1).map(|port| port.value));
-    let mut below: HashSet<NodeId> = graph
-        .inputs
-        .iter()
-        .copied()
-        .filter(|&id| matches!(graph.node(id).kind, Kind::Input(Role::Data)))
-        .collect();
+    let data = |id: &NodeId| matches!(graph.node(*id).kind, Kind::Input(Role::Data));
+    let mut below: HashSet<NodeId> = graph.inputs.iter().copied().filter(data).collect();
+    below.extend(layers::weights(model)?.into_iter().map(|weight| weight.value.node));
     let mut found = Vec::new();
-    for id in order.into_iter().filter(|id| above.contains(id)) {
-        let reached = graph.arguments(id).iter().flatten().any(|v| below.contains(&v.node));
-        if !reached {
-            continue;
-        }
+    for id in graph.op_order()?.into_iter().filter(|id| above.contains(id)) {
         let node = graph.node(id);
         let Some(op) = node.op() else { continue };
-        if variational::is_variational(graph, id) {
-            below.insert(id);
+        let random = variational::is_variational(graph, id);
+        let reached = graph.arguments(id).iter().flatten().any(|v| below.contains(&v.node));
+        if !reached && !random {
             continue;
         }
-        match ops::find(op).map(|def| def.gradient) {
-            Some(Gradient::Rule(_)) => _ = below.insert(id),
+        let name = variational::plain_type(op);
+        let def = if random { ops::find(&graphs::Op::new(name)) } else { ops::find(op) };
+        match def.map(|def| def.gradient) {
+            Some(Gradient::Rule(_) | Gradient::Body(_)) => _ = below.insert(id),
             Some(Gradient::Zero) => {}
             Some(Gradient::Missing) => {
-                found.push(format!("{}: no gradient rule for {}", node.describe(), op.op_type));
+                found.push(format!("{}: no gradient rule for {name}", node.describe()));
             }
-            None => found.push(format!("{}: no rule for {}", node.describe(), op.op_type)),
+            None => found.push(format!("{}: no rule for {name}", node.describe())),
         }
     }
-    found
+    Ok(found)
 }

@@ -39,11 +39,32 @@ fn replace(graph: &mut Graph, id: NodeId, momentum: f32) -> Result<Vec<Running>>
     let &[x, scale, shift, old_mean, old_var] = arguments.as_slice() else { return Ok(vec![]) };
     let uses = graph.uses(id.into());
     let tape = &mut Tape::new(graph, &describe);
+    let [y, mean, variance] = normalize(tape, epsilon, [x, scale, shift])?;
+
+    // PyTorch keeps the unbiased variance; a batch of one value has none.
+    let total: usize = tape.shape(x)?.iter().product();
+    let channels: usize = tape.shape(mean)?.iter().product();
+    let count = total / channels.max(1);
+    let unbias = count as f64 / (count.max(2) - 1) as f64;
+    let unbias = tape.number(unbias, x)?;
+    let unbiased = tape.apply("Mul", &[variance, unbias])?;
+    let momentum = f64::from(momentum);
+    let [new_mean, new_var] =
+        [blend(tape, old_mean, mean, momentum)?, blend(tape, old_var, unbiased, momentum)?];
+    tape.graph.redirect(uses, y);
+    Ok(vec![Running { old: old_mean, new: new_mean }, Running { old: old_var, new: new_var }])
+}
+
+/// BatchNormalization of `[x, scale, shift]` by the statistics of the batch, and these: the
+/// mean and the variance (of the batch itself, not what it estimates) of every channel.
+pub(crate) fn normalize(
+    tape: &mut Tape,
+    epsilon: f32,
+    [x, scale, shift]: [Value; 3],
+) -> Result<[Value; 3]> {
     let shape = tape.shape(x)?;
     let channels = shape.get(1).copied().unwrap_or(1);
     let axes: Vec<usize> = (0..shape.len()).filter(|&axis| axis != 1).collect();
-    let count = shape.iter().product::<usize>() / channels.max(1);
-
     let mean = mean(tape, x, &axes)?;
     let centred = tape.apply("Sub", &[x, mean])?;
     let squares = tape.apply("Mul", &[centred, centred])?;
@@ -51,26 +72,19 @@ fn replace(graph: &mut Graph, id: NodeId, momentum: f32) -> Result<Vec<Running>>
     let [mean, variance] = [tape.reshape(mean, &[channels])?, tape.reshape(variance, &[channels])?];
     let normalize = Op::new("BatchNormalization").with("epsilon", epsilon);
     let y = tape.op(normalize, &[x, scale, shift, mean, variance])?;
+    Ok([y, mean, variance])
+}
 
-    // PyTorch keeps the unbiased variance; a batch of one value has none.
-    let unbias = count as f64 / (count.max(2) - 1) as f64;
-    let unbias = tape.number(unbias, x)?;
-    let unbiased = tape.apply("Mul", &[variance, unbias])?;
-    let running =
-        vec![blend(tape, old_mean, mean, momentum)?, blend(tape, old_var, unbiased, momentum)?];
-    tape.graph.redirect(uses, y);
-    Ok(running)
+/// `(1 - momentum) * old + momentum * batch`
+pub(crate) fn blend(tape: &mut Tape, old: Value, batch: Value, momentum: f64) -> Result<Value> {
+    let keep = tape.number(1.0 - momentum, old)?;
+    let take = tape.number(momentum, old)?;
+    let kept = tape.apply("Mul", &[old, keep])?;
+    let taken = tape.apply("Mul", &[batch, take])?;
+    tape.apply("Add", &[kept, taken])
 }
 
 fn mean(tape: &mut Tape, x: Value, axes: &[usize]) -> Result<Value> {
     let axes = tape.ints(&crate::signed(axes));
     tape.op(Op::new("ReduceMean").with("keepdims", 1), &[x, axes])
-}
-
-fn blend(tape: &mut Tape, old: Value, batch: Value, momentum: f32) -> Result<Running> {
-    let keep = tape.number(1.0 - f64::from(momentum), old)?;
-    let take = tape.number(f64::from(momentum), old)?;
-    let kept = tape.apply("Mul", &[old, keep])?;
-    let taken = tape.apply("Mul", &[batch, take])?;
-    Ok(Running { old, new: tape.apply("Add", &[kept, taken])? })
 }

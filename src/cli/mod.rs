@@ -105,6 +105,9 @@ pub struct Inspect {
     /// Write the graph for Graphviz
     #[arg(long, value_name = "FILE")]
     pub dot: Option<PathBuf>,
+    /// Batch size that the memory of activations is told for [default: the model's own, or 1]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<std::num::NonZeroUsize>,
 }
 
 /// `advbnn new`
@@ -142,13 +145,14 @@ pub struct Convert {
     /// Where to write the variational model
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// Kinds of layers: conv, linear, batchnorm; `none` copies the model unchanged
+    /// Kinds of layers: conv, linear, batchnorm, and layernorm (scale and bias of Layer-,
+    /// Group-, Instance- and RMSNormalization); `none` copies the model unchanged
     #[arg(long, value_delimiter = ',', default_value = "conv,linear,batchnorm")]
     pub layers: Vec<String>,
     /// Only nodes or weights whose name matches
     #[arg(long, value_name = "REGEX")]
     pub include: Option<String>,
-    /// Not the nodes or weights whose name matches
+    /// Not the nodes or weights whose name matches, nor weights shared with such a node
     #[arg(long, value_name = "REGEX")]
     pub exclude: Option<String>,
     /// First standard deviation of every weight [default: that of the prior]

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backend;
 mod cli;
+mod conversion;
 mod differences;
 mod engines;
 mod export;

@@ -8,44 +8,49 @@ use crate::proto::{AttributeProto, AttributeType};
 use crate::{Attribute, Error};
 
 /// Decodes an attribute of a node at `depth`; what its bodies read of the outer graphs
-/// is added to `captures`.
+/// is added to `captures`. What is left of the message is the attribute's form.
 pub(super) fn decode_attribute(
     mut proto: AttributeProto,
     captures: &mut Captures,
     files: &mut Files,
     depth: usize,
-) -> Result<Attribute, Error> {
+) -> Result<(Attribute, AttributeProto), Error> {
     let name = proto.name.clone().unwrap_or_default();
     let code = proto.r#type.unwrap_or_default();
-    if let Some(name) = proto.ref_attr_name.filter(|name| !name.is_empty()) {
-        return Ok(Attribute::Reference { name, code });
+    if let Some(name) = proto.ref_attr_name.clone().filter(|name| !name.is_empty()) {
+        return Ok((Attribute::Reference { name, code }, proto));
     }
-    proto.ref_attr_name = None;
     let fail = |reason: &str| Error::Attribute { name: name.clone(), reason: reason.to_owned() };
     let kind = match AttributeType::try_from(code) {
         Ok(AttributeType::Undefined) => guess(&proto),
         Ok(kind) => kind,
         Err(_) => return Err(fail(&format!("is of type {code}, which ONNX does not have"))),
     };
-    Ok(match kind {
+    let value = match kind {
         AttributeType::Float => Attribute::Float(proto.f.unwrap_or_default()),
         AttributeType::Int => Attribute::Int(proto.i.unwrap_or_default()),
-        AttributeType::String => Attribute::String(proto.s.unwrap_or_default()),
-        AttributeType::Floats => Attribute::Floats(proto.floats),
-        AttributeType::Ints => Attribute::Ints(proto.ints),
-        AttributeType::Strings => Attribute::Strings(proto.strings),
+        AttributeType::String => Attribute::String(proto.s.clone().unwrap_or_default()),
+        AttributeType::Floats => Attribute::Floats(proto.floats.clone()),
+        AttributeType::Ints => Attribute::Ints(proto.ints.clone()),
+        AttributeType::Strings => Attribute::Strings(proto.strings.clone()),
         AttributeType::Tensor => {
-            let tensor = *proto.t.ok_or_else(|| fail("has no tensor"))?;
-            let tensor = decode_tensor(tensor, files);
-            Attribute::Tensor(tensor.map_err(|e| e.at(format!("attribute `{name}`")))?)
+            let tensor = proto.t.take().ok_or_else(|| fail("has no tensor"))?;
+            let tensor = decode_tensor(*tensor, files);
+            let (tensor, form) = tensor.map_err(|e| e.at(format!("attribute `{name}`")))?;
+            proto.t = Some(Box::new(form));
+            Attribute::Tensor(tensor)
         }
         AttributeType::Graph => {
-            let body = *proto.g.ok_or_else(|| fail("has no graph"))?;
+            let body = *proto.g.take().ok_or_else(|| fail("has no graph"))?;
             Attribute::Graph(Box::new(decode_graph(body, Some(captures), files, depth + 1)?))
         }
         AttributeType::Undefined => return Err(fail("has no value")),
-        _ => Attribute::Other(Box::new(proto)),
-    })
+        _ => {
+            let form = AttributeProto { name: proto.name.clone(), ..AttributeProto::default() };
+            return Ok((Attribute::Other(Box::new(proto)), form));
+        }
+    };
+    Ok((value, proto))
 }
 
 /// The type of an attribute of IR versions that did not state it.

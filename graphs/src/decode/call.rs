@@ -1,11 +1,12 @@
 //! Operator calls whose arguments are still names.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::attribute::decode_attribute;
 use super::external::Files;
 use crate::proto::{AttributeProto, AttributeType, NodeProto, SparseTensorProto};
-use crate::{Attribute, Error, Extras, Fact, Kind, Node, Op};
+use crate::{Attribute, Error, Extras, Fact, Form, Kind, Node, Op};
 
 /// The outer values that the bodies of one node read, by index.
 #[derive(Default)]
@@ -50,6 +51,14 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) fn decode(proto: NodeProto, files: &mut Files, depth: usize) -> Result<Call, Error> {
+        let empty = |text: &Option<String>| text.clone().filter(String::is_empty);
+        let mut form = NodeProto {
+            name: empty(&proto.name),
+            op_type: empty(&proto.op_type),
+            domain: empty(&proto.domain),
+            overload: empty(&proto.overload),
+            ..NodeProto::default()
+        };
         let op = Op {
             domain: proto.domain.unwrap_or_default(),
             op_type: proto.op_type.unwrap_or_default(),
@@ -70,9 +79,16 @@ impl Call {
         let mut captures = Captures::default();
         for attribute in proto.attribute {
             let name = attribute.name.clone().unwrap_or_default();
-            let value = decode_attribute(attribute, &mut captures, files, depth)
-                .and_then(|value| insert(&mut node, name, value));
-            value.map_err(|error| error.at(node.describe()))?;
+            let decoded = decode_attribute(attribute, &mut captures, files, depth).and_then(
+                |(value, left)| {
+                    form.attribute.push(left);
+                    insert(&mut node, name, value)
+                },
+            );
+            decoded.map_err(|error| error.at(node.describe()))?;
+        }
+        if form != NodeProto::default() {
+            node.extras.form = Some(Arc::new(Form::Node(form)));
         }
         Ok(Call { node, arguments: proto.input, captures })
     }

@@ -27,20 +27,20 @@ pub(super) fn map(path: &Path) -> io::Result<Bytes> {
 
 /// The files of one folder, each mapped once.
 #[derive(Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     folder: Option<PathBuf>,
     mapped: HashMap<PathBuf, Bytes>,
 }
 
 impl Files {
-    pub(super) fn beside(folder: Option<&Path>) -> Files {
+    pub(crate) fn beside(folder: Option<&Path>) -> Files {
         // The parent of a bare file name is the empty path.
         let here = |p: &Path| if p.as_os_str().is_empty() { ".".into() } else { p.to_owned() };
         Files { folder: folder.map(here), mapped: HashMap::new() }
     }
 
     /// The bytes that a tensor's `external_data` entries speak of.
-    pub(super) fn slice(&mut self, entries: &[StringStringEntryProto]) -> Result<Bytes, Error> {
+    pub(crate) fn slice(&mut self, entries: &[StringStringEntryProto]) -> Result<Bytes, Error> {
         let text = |key: &str| {
             let entry = entries.iter().find(|e| e.key.as_deref() == Some(key))?;
             Some(String::from_utf8_lossy(entry.value.as_deref().unwrap_or_default()))
@@ -51,7 +51,8 @@ impl Files {
             let parse = |t: &str| t.parse().map_err(|_| fail(format!("{key} `{t}` is no size")));
             text(key).map(|t| parse(&t)).transpose()
         };
-        let bytes = self.open(&location).map_err(fail)?;
+        let path = self.path(&location)?;
+        let bytes = self.open(path).map_err(|error| fail(error.to_string()))?;
         let offset: usize = number("offset")?.unwrap_or(0);
         let length = match number("length")? {
             Some(length) => length,
@@ -65,22 +66,29 @@ impl Files {
         }
     }
 
-    fn open(&mut self, location: &str) -> Result<Bytes, String> {
-        let folder = self.folder.as_deref().ok_or("the model was not read from a folder")?;
+    /// The file of that name, links followed.
+    pub(crate) fn path(&self, location: &str) -> Result<PathBuf, Error> {
+        let fail = |reason: String| Error::External { location: location.to_owned(), reason };
+        let no_folder = || fail("the model was not read from a folder".to_owned());
+        let folder = self.folder.as_deref().ok_or_else(no_folder)?;
         let inside = |c: Component| matches!(c, Component::Normal(_) | Component::CurDir);
         if location.is_empty() || !Path::new(location).components().all(inside) {
-            return Err("not a path inside the model's folder".to_owned());
+            return Err(fail("not a path inside the model's folder".to_owned()));
         }
         // Links are followed first, because one may lead out of the folder.
-        let canonical = |path: &Path| path.canonicalize().map_err(|error| error.to_string());
+        let canonical = |path: &Path| path.canonicalize().map_err(|e| fail(e.to_string()));
         let (folder, path) = (canonical(folder)?, canonical(&folder.join(location))?);
         if !path.starts_with(folder) {
-            return Err("a link that leads out of the model's folder".to_owned());
+            return Err(fail("a link that leads out of the model's folder".to_owned()));
         }
+        Ok(path)
+    }
+
+    fn open(&mut self, path: PathBuf) -> io::Result<Bytes> {
         if let Some(bytes) = self.mapped.get(&path) {
             return Ok(bytes.clone());
         }
-        let bytes = map(&path).map_err(|error| error.to_string())?;
+        let bytes = map(&path)?;
         self.mapped.insert(path, bytes.clone());
         Ok(bytes)
     }

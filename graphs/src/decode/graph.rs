@@ -1,12 +1,13 @@
 //! Graphs: names become edges, and bodies are closed.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::call::{Call, Captures, constant};
 use super::external::Files;
 use super::tensor::decode_tensor;
 use crate::proto::{GraphProto, TensorProto, ValueInfoProto};
-use crate::{Error, Extras, Fact, Graph, GraphExtras, Kind, Node, Role, Value};
+use crate::{Error, Extras, Fact, Form, Graph, GraphExtras, Kind, Node, Role, Value};
 
 /// How deep bodies may lie within bodies.
 const DEPTH: usize = 24;
@@ -22,27 +23,44 @@ pub(super) fn decode_graph(
         return Err(Error::TooDeep { limit: DEPTH });
     }
     let mut reader = Reader { outer, ..Reader::default() };
+    let empty_name = proto.name.as_deref() == Some("");
     reader.graph.name = proto.name.unwrap_or_default();
-    for info in proto.value_info.into_iter().chain(proto.output.iter().cloned()) {
-        // An output without a type says less than an entry of `value_info` may.
+    let mut info_order = Vec::with_capacity(proto.value_info.len());
+    let mut infos = Vec::new();
+    for info in proto.value_info {
         let name = info.name.clone().unwrap_or_default();
-        if info.r#type.is_some() || !reader.infos.contains_key(&name) {
-            reader.infos.insert(name, info);
-        }
+        info_order.push(name.clone());
+        infos.extend(reader.infos.insert(name, info));
     }
     reader.sources(proto.input, proto.initializer, files)?;
-    let sparse = proto.sparse_initializer.into_iter().map(constant);
-    let nodes = sparse.chain(proto.node).map(|node| Call::decode(node, files, depth));
-    reader.calls(nodes.collect::<Result<_, _>>()?)?;
+    for info in &proto.output {
+        reader.ports.insert(info.name.clone().unwrap_or_default(), info.clone());
+    }
+    let mut calls = Vec::with_capacity(proto.sparse_initializer.len() + proto.node.len());
+    for (place, sparse) in proto.sparse_initializer.into_iter().enumerate() {
+        let mut call = Call::decode(constant(sparse), files, depth)?;
+        call.node.extras.form = Some(Arc::new(Form::Sparse));
+        call.node.extras.place = Some(place);
+        calls.push(call);
+    }
+    for (place, node) in proto.node.into_iter().enumerate() {
+        let mut call = Call::decode(node, files, depth)?;
+        call.node.extras.place = Some(place);
+        calls.push(call);
+    }
+    reader.calls(calls)?;
     reader.outputs(proto.output)?;
-    let mut graph = reader.graph;
-    let mut infos: Vec<ValueInfoProto> = reader.infos.into_values().collect();
+    let Reader { mut graph, infos: left, ports: outputs, .. } = reader;
+    infos.extend(left.into_values());
     infos.sort_by(|a, b| a.name.cmp(&b.name));
     graph.extras = GraphExtras {
+        empty_name,
         doc_string: proto.doc_string,
         metadata: proto.metadata_props,
         quantization: proto.quantization_annotation,
+        info_order,
         infos,
+        outputs: outputs.into_values().collect(),
     };
     graph.order()?;
     Ok(graph)
@@ -52,7 +70,10 @@ pub(super) fn decode_graph(
 struct Reader<'a> {
     graph: Graph,
     values: HashMap<String, Value>,
+    /// What the file says of values, by name, until their nodes have taken it.
     infos: HashMap<String, ValueInfoProto>,
+    /// The same, where it says that they are inputs or outputs.
+    ports: HashMap<String, ValueInfoProto>,
     outer: Option<&'a mut Captures>,
 }
 
@@ -70,23 +91,23 @@ impl Reader<'_> {
         let mut order = Vec::with_capacity(inputs.len());
         for info in inputs {
             let name = info.name.clone().unwrap_or_default();
-            if info.r#type.is_some() || !self.infos.contains_key(&name) {
-                self.infos.insert(name.clone(), info);
-            }
+            self.ports.insert(name.clone(), info);
             if !tensors.contains(&name) {
                 let node = source(&name, Kind::Input(Role::Data));
                 self.define(node)?;
             }
             order.push(name);
         }
-        for mut proto in initializers {
+        for (place, mut proto) in initializers.into_iter().enumerate() {
             let name = proto.name.take().unwrap_or_default();
             let (doc_string, metadata) =
                 (proto.doc_string.take(), proto.metadata_props.split_off(0));
             let tensor = decode_tensor(proto, files);
-            let tensor = tensor.map_err(|error| error.at(format!("initializer `{name}`")))?;
+            let (tensor, form) =
+                tensor.map_err(|error| error.at(format!("initializer `{name}`")))?;
             let mut node = source(&name, Kind::Initializer(tensor));
-            node.extras = Extras { doc_string, metadata, ..node.extras };
+            let form = Some(Arc::new(Form::Tensor(form)));
+            node.extras = Extras { doc_string, metadata, form, place: Some(place), ..node.extras };
             self.define(node)?;
         }
         let mut listed = HashSet::with_capacity(order.len());
@@ -108,11 +129,20 @@ impl Reader<'_> {
             _ => vec![node.name.clone()],
         };
         for (slot, (name, fact)) in names.iter().zip(&mut node.outputs).enumerate() {
-            let Some(info) = self.infos.remove(name).filter(|_| !name.is_empty()) else { continue };
-            let stated = info.r#type.as_ref().map(Fact::from_type).transpose();
-            let stated = stated.map_err(|error| error.at(format!("value `{name}`")))?;
-            *fact = stated.unwrap_or_default();
-            node.extras.infos.insert(slot, info);
+            if name.is_empty() {
+                continue;
+            }
+            // What an input or output says of its type may be less than what the other
+            // entry of that name says.
+            let port = self.ports.remove(name);
+            let entries = [port.as_ref(), self.infos.get(name)];
+            if let Some(r#type) = entries.into_iter().flatten().find_map(|e| e.r#type.as_ref()) {
+                *fact =
+                    Fact::from_type(r#type).map_err(|error| error.at(format!("value `{name}`")))?;
+            }
+            if let Some(info) = port.or_else(|| self.infos.remove(name)) {
+                node.extras.infos.insert(slot, info);
+            }
         }
         if let Kind::Initializer(tensor) = &node.kind {
             node.outputs = vec![Fact::of(tensor)];

@@ -20,8 +20,8 @@ use prost::Message;
 pub use function::decode_function;
 
 use crate::proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
-use crate::{Error, Model};
-use external::Files;
+use crate::{Error, Model, Origin};
+pub(crate) use external::Files;
 use graph::decode_graph;
 
 /// The longest message that protobuf's readers accept.
@@ -46,7 +46,9 @@ impl Model {
         if bytes.len() > MESSAGE_LIMIT {
             return Err(Error::TooLarge { bytes: bytes.len(), limit: MESSAGE_LIMIT });
         }
-        Model::from_proto(ModelProto::decode(bytes)?, folder)
+        let mut model = Model::from_proto(ModelProto::decode(bytes.clone())?, folder)?;
+        model.origin.file = Some(bytes);
+        Ok(model)
     }
 
     /// Makes a model of a decoded message. External data is looked for in `folder`.
@@ -55,19 +57,19 @@ impl Model {
     /// When the message is not a valid model.
     pub fn from_proto(mut proto: ModelProto, folder: Option<&Path>) -> Result<Model, Error> {
         let graph = proto.graph.take().ok_or(Error::NoGraph)?;
-        let opsets = opsets(std::mem::take(&mut proto.opset_import))?;
-        let (metadata, unreadable) = metadata(std::mem::take(&mut proto.metadata_props));
-        proto.metadata_props = unreadable;
+        let opsets = opsets(&proto.opset_import)?;
+        let metadata = metadata(&proto.metadata_props);
         let functions = std::mem::take(&mut proto.functions);
         let graph = decode_graph(graph, None, &mut Files::beside(folder), 0)?;
-        Ok(Model { graph, opsets, functions, metadata, header: proto })
+        let origin = Origin { file: None, folder: folder.map(Path::to_owned) };
+        Ok(Model { graph, opsets, functions, metadata, header: proto, origin })
     }
 }
 
-fn opsets(imports: Vec<OperatorSetIdProto>) -> Result<BTreeMap<String, i64>, Error> {
+fn opsets(imports: &[OperatorSetIdProto]) -> Result<BTreeMap<String, i64>, Error> {
     let mut opsets = BTreeMap::new();
     for import in imports {
-        let domain = import.domain.unwrap_or_default();
+        let domain = import.domain.clone().unwrap_or_default();
         if opsets.insert(domain.clone(), import.version.unwrap_or_default()).is_some() {
             return Err(Error::DuplicateName { name: domain, what: "operator sets" });
         }
@@ -75,18 +77,19 @@ fn opsets(imports: Vec<OperatorSetIdProto>) -> Result<BTreeMap<String, i64>, Err
     Ok(opsets)
 }
 
-/// Takes apart what a map of strings can hold, and what it cannot.
-fn metadata(
-    entries: Vec<StringStringEntryProto>,
-) -> (BTreeMap<String, String>, Vec<StringStringEntryProto>) {
-    let (mut map, mut rest) = (BTreeMap::new(), Vec::new());
+/// The entries that a map of strings can hold: the first of each key whose value is text.
+fn metadata(entries: &[StringStringEntryProto]) -> BTreeMap<String, String> {
+    let mut map = BTreeMap::new();
     for entry in entries {
-        let key = entry.key.clone().unwrap_or_default();
-        let value = entry.value.as_deref().unwrap_or_default();
-        match std::str::from_utf8(value) {
-            Ok(value) if !map.contains_key(&key) => _ = map.insert(key, value.to_owned()),
-            _ => rest.push(entry),
+        if let Some((key, value)) = readable(entry) {
+            map.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         }
     }
-    (map, rest)
+    map
+}
+
+/// Key and value of an entry whose value is UTF-8.
+pub(crate) fn readable(entry: &StringStringEntryProto) -> Option<(&str, &str)> {
+    let value = std::str::from_utf8(entry.value.as_deref().unwrap_or_default()).ok()?;
+    Some((entry.key.as_deref().unwrap_or_default(), value))
 }

@@ -1,6 +1,6 @@
 //! Model files: written whole or not at all.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -8,48 +8,75 @@ use bytes::Bytes;
 use prost::Message;
 use tempfile::NamedTempFile;
 
-use super::to_bytes;
-use crate::proto::{DataLocation, ModelProto, StringStringEntryProto, TensorProto};
+use super::check_length;
+use super::external::{externalize, folder};
+use crate::proto::ModelProto;
 use crate::{Error, Model};
 
-/// Above this many bytes, large initializers go to a file of their own.
+/// Above this many bytes, large tensors go to a file of their own.
 const LIMIT: usize = 1_900_000_000;
 
-/// Initializers shorter than this stay in the model file.
+/// Tensors shorter than this stay in the model file when others leave it.
 const SMALL: usize = 1024;
 
-/// External tensors begin at multiples of this, so that they can be mapped.
-const ALIGNMENT: usize = 4096;
-
 impl Model {
-    /// Writes the model file `path`, replacing one that is there. Large initializers
-    /// of a model beyond 1.9 GB go to `path` + `.data`.
+    /// Writes the model file `path`, replacing one that is there. Tensors that lay in
+    /// files of their own stay in these, which are copied if the model goes to another
+    /// folder. Where other files have their names, and for a model beyond 1.9 GB, large
+    /// tensors go to `path` + `.data`.
     ///
     /// # Errors
     /// As [`Model::encode`], and when the file cannot be written; then what was at
     /// `path` before is still there, and nothing else.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
+        self.write_external(path, None)
+    }
+
+    /// The same; tensors of `threshold` bytes and more go to `path` + `.data`, and all
+    /// others into the model file.
+    ///
+    /// # Errors
+    /// As [`Model::write`].
+    pub fn write_external(&self, path: &Path, threshold: Option<usize>) -> Result<(), Error> {
         // A link stays a link: what is replaced is the file that it leads to.
         let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        write(&mut self.encode()?, &target, LIMIT).map_err(|e| e.at(path.display().to_string()))
+        write(self, &target, threshold, LIMIT).map_err(|e| e.at(path.display().to_string()))
     }
 }
 
-fn write(proto: &mut ModelProto, path: &Path, limit: usize) -> Result<(), Error> {
-    let mut data = None;
-    if proto.encoded_len() > limit {
-        let mut path = path.as_os_str().to_owned();
-        path.push(".data");
-        let path = PathBuf::from(path);
-        let blobs = externalize(proto, &path)?;
-        data = Some((temporary(&path, &blobs)?, path));
+fn write(model: &Model, path: &Path, threshold: Option<usize>, limit: usize) -> Result<(), Error> {
+    let mut files = Vec::new();
+    let mut proto = if threshold.is_none() { model.encode()? } else { ModelProto::default() };
+    let fits = threshold.is_none() && proto.encoded_len() <= limit;
+    let copies = if fits { model.copies(&mut proto, path)? } else { None };
+    if let Some(copies) = copies {
+        for (from, to) in copies {
+            let mut file = temporary(&to, &[])?;
+            io::copy(&mut File::open(from)?, file.as_file_mut())?;
+            files.push((file, to));
+        }
+    } else {
+        let data = data_path(path);
+        let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "the file name is not UTF-8");
+        let location = data.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
+        proto = model.encode_inline()?;
+        let parts = externalize(&mut proto, location, threshold.unwrap_or(SMALL));
+        if !parts.is_empty() {
+            files.push((temporary(&data, &parts)?, data));
+        }
     }
-    let model = temporary(path, &[Bytes::from(to_bytes(proto)?)])?;
-    if let Some((file, path)) = data {
+    check_length(&proto)?;
+    files.push((temporary(path, &model.pieces(proto))?, path.to_owned()));
+    for (file, path) in files {
         file.persist(path).map_err(|error| error.error)?;
     }
-    model.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+fn data_path(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(".data");
+    path.into()
 }
 
 /// Writes the parts, with their padding, to a file beside `path` that is removed
@@ -59,52 +86,17 @@ fn temporary(path: &Path, parts: &[Bytes]) -> Result<NamedTempFile, Error> {
         let kind = io::ErrorKind::AlreadyExists;
         return Err(io::Error::new(kind, "there is something that is not a regular file").into());
     }
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
     let mut builder = tempfile::Builder::new();
     builder.prefix(".advbnn-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = BufWriter::new(builder.tempfile_in(folder)?);
+    let mut file = BufWriter::new(builder.tempfile_in(folder(path))?);
     for part in parts {
         file.write_all(part)?;
     }
     let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.as_file().sync_all()?;
     Ok(file)
-}
-
-/// Moves the large initializers out of the message; what comes back is to be written
-/// one after the other to `path`.
-fn externalize(proto: &mut ModelProto, path: &Path) -> Result<Vec<Bytes>, Error> {
-    static PADDING: [u8; ALIGNMENT] = [0; ALIGNMENT];
-    let no_name = || io::Error::new(io::ErrorKind::InvalidInput, "the file name is not UTF-8");
-    let location = path.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
-    let (mut parts, mut end) = (Vec::new(), 0usize);
-    for tensor in proto.graph.iter_mut().flat_map(|graph| &mut graph.initializer) {
-        let Some(raw) = tensor.raw_data.take_if(|raw| raw.len() >= SMALL) else { continue };
-        let start = end.next_multiple_of(ALIGNMENT);
-        parts.push(Bytes::from_static(&PADDING[..start - end]));
-        end = start + raw.len();
-        point(tensor, location, start, raw.len());
-        parts.push(raw);
-    }
-    Ok(parts)
-}
-
-fn point(tensor: &mut TensorProto, location: &str, offset: usize, length: usize) {
-    let entry = |key: &str, value: String| StringStringEntryProto {
-        key: Some(key.to_owned()),
-        value: Some(Bytes::from(value)),
-    };
-    tensor.set_data_location(DataLocation::External);
-    tensor.external_data = vec![
-        entry("location", location.to_owned()),
-        entry("offset", offset.to_string()),
-        entry("length", length.to_string()),
-    ];
 }
 
 #[cfg(test)]
@@ -129,8 +121,7 @@ mod tests {
 
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("model.onnx");
-        let mut proto = model.encode().expect("a valid graph");
-        write(&mut proto, &path, 1000).expect("written");
+        write(&model, &path, None, 1000).expect("written");
         let names = fs::read_dir(folder.path()).expect("a folder");
         let mut names: Vec<_> = names.map(|e| e.expect("an entry").file_name()).collect();
         names.sort();

@@ -24,7 +24,7 @@ pub fn encode_function(
     opsets: &BTreeMap<String, i64>,
 ) -> Result<FunctionProto, Error> {
     graph.check()?;
-    let body = encode_graph(graph, &[], None)?;
+    let body = encode_graph(graph, &[], None, false)?;
     let name_of = |info: &ValueInfoProto| info.name.clone().unwrap_or_default();
     let input = body.input.iter().map(name_of).collect();
     let output = body.output.iter().map(name_of).collect();
@@ -34,7 +34,7 @@ pub fn encode_function(
         domain: Some(domain.to_owned()),
         overload: (!overload.is_empty()).then(|| overload.to_owned()),
         attribute: attributes.iter().map(|&name| name.to_owned()).collect(),
-        opset_import: opset_imports(opsets),
+        opset_import: opset_imports(opsets, &[]),
         input,
         output,
         node: body.initializer.into_iter().map(constant).chain(body.node).collect(),

@@ -1,71 +1,133 @@
 //! Graphs: edges become names.
 
+use std::collections::{HashMap, HashSet};
+
 use super::attribute::{encode_attribute, encode_tensor};
 use super::names::Names;
-use crate::proto::{GraphProto, NodeProto, TensorAnnotation, ValueInfoProto};
-use crate::{Error, Fact, Graph, Kind, Node, NodeId, Op, Value};
+use crate::form::{restore_node, restore_tensor};
+use crate::proto::{GraphProto, NodeProto, SparseTensorProto, ValueInfoProto};
+use crate::{Attribute, Dim, Error, Fact, Form, Graph, Node, NodeId, Op, Tensor, Value};
 
 /// Encodes a graph. For a body, `captured` are the names of the outer values that it
-/// reads and `outer` those that it must not use.
+/// reads and `outer` those that it must not use. What the file kept in other files stays
+/// there if `external` is true and it is unchanged.
 pub(super) fn encode_graph(
     graph: &Graph,
     captured: &[String],
     outer: Option<&Names<'_>>,
+    external: bool,
 ) -> Result<GraphProto, Error> {
     let (names, ports) = Names::new(graph, captured, outer)?;
+    let extras = &graph.extras;
     let mut proto = GraphProto {
-        name: Some(graph.name.clone()),
-        doc_string: graph.extras.doc_string.clone(),
-        metadata_props: graph.extras.metadata.clone(),
+        name: (extras.empty_name || !graph.name.is_empty()).then(|| graph.name.clone()),
+        doc_string: extras.doc_string.clone(),
+        metadata_props: extras.metadata.clone(),
         input: graph.inputs.iter().map(|&id| info(graph, id.into(), names.of(id.into()))).collect(),
+        quantization_annotation: extras.quantization.clone(),
         ..GraphProto::default()
     };
-    for id in graph.order()? {
-        let node = graph.node(id);
-        match &node.kind {
-            Kind::Input(_) | Kind::Capture(_) => {}
-            Kind::Initializer(tensor) => {
-                let mut tensor = encode_tensor(Some(names.of(id.into())), tensor);
-                tensor.doc_string.clone_from(&node.extras.doc_string);
-                tensor.metadata_props.clone_from(&node.extras.metadata);
-                proto.initializer.push(tensor);
-            }
-            Kind::Op(op) => proto.node.push(encode_node(graph, id, op, &names)?),
+    for (id, tensor) in initializers(graph) {
+        let extras = &graph.node(id).extras;
+        let mut tensor = encode_tensor(Some(names.of(id.into())), tensor);
+        if let Some(Form::Tensor(form)) = extras.form.as_deref() {
+            restore_tensor(&mut tensor, form, external);
+        }
+        tensor.doc_string.clone_from(&extras.doc_string);
+        tensor.metadata_props.clone_from(&extras.metadata);
+        proto.initializer.push(tensor);
+    }
+    for (id, op) in calls(graph)? {
+        let was_sparse = graph.node(id).extras.form.as_deref() == Some(&Form::Sparse);
+        if let Some(mut tensor) = sparse(op).filter(|_| was_sparse) {
+            let values = tensor.values.get_or_insert_default();
+            values.name = Some(names.of(id.into()).to_owned());
+            proto.sparse_initializer.push(tensor);
+        } else {
+            proto.node.push(encode_node(graph, id, op, &names, external)?);
         }
     }
+    let listed = extras.outputs.iter().map(|info| (info.name(), info));
+    let listed: HashMap<&str, &ValueInfoProto> = listed.collect();
     for (port, name) in graph.outputs.iter().zip(ports) {
         if names.of(port.value) != name {
             proto.node.push(identity(names.of(port.value), &name));
         }
-        proto.output.push(info(graph, port.value, &name));
+        let own = listed.get(&*name).filter(|info| says(info, graph.fact(port.value)));
+        let info = own.map_or_else(|| info(graph, port.value, &name), |&info| info.clone());
+        proto.output.push(info);
     }
     proto.value_info = value_infos(graph, &names, &proto);
-    let used = |a: &&TensorAnnotation| a.tensor_name.as_deref().is_some_and(|n| names.has(n));
-    proto.quantization_annotation =
-        graph.extras.quantization.iter().filter(used).cloned().collect();
     Ok(proto)
 }
 
-fn encode_node(graph: &Graph, id: NodeId, op: &Op, names: &Names<'_>) -> Result<NodeProto, Error> {
+/// The constants in the file's order, new ones last.
+fn initializers(graph: &Graph) -> Vec<(NodeId, &Tensor)> {
+    let mut ids: Vec<_> =
+        graph.ids().filter_map(|id| Some((id, graph.node(id).tensor()?))).collect();
+    ids.sort_by_key(|(id, _)| graph.node(*id).extras.place.unwrap_or(usize::MAX));
+    ids
+}
+
+/// The calls in the file's order; new ones stand right before the first of the file's
+/// that needs them.
+fn calls(graph: &Graph) -> Result<Vec<(NodeId, &Op)>, Error> {
+    let bound = graph.ids().last().map_or(0, |id| id.index() + 1);
+    let mut places = vec![usize::MAX; bound];
+    let at = |places: &[usize], id: NodeId| places.get(id.index()).copied();
+    for id in graph.order()?.into_iter().rev() {
+        let node = graph.node(id);
+        let needed = graph.successors(id).filter_map(|next| at(&places, next)).min();
+        // What is no call is there from the start.
+        let start = node.op().is_none().then_some(0);
+        let place = start.or(node.extras.place).or(needed);
+        if let (Some(place), Some(slot)) = (place, places.get_mut(id.index())) {
+            *slot = place;
+        }
+    }
+    let old = |id| graph.node(id).extras.place.is_some();
+    let order = graph.order_by(|id| (at(&places, id), old(id), id))?;
+    Ok(order.into_iter().filter_map(|id| Some((id, graph.node(id).op()?))).collect())
+}
+
+/// The tensor of a Constant node that holds a sparse one.
+fn sparse(op: &Op) -> Option<SparseTensorProto> {
+    match op.attributes.get("sparse_value").filter(|_| op.is("Constant"))? {
+        Attribute::Other(proto) => proto.sparse_tensor.as_deref().cloned(),
+        _ => None,
+    }
+}
+
+fn encode_node(
+    graph: &Graph,
+    id: NodeId,
+    op: &Op,
+    names: &Names<'_>,
+    external: bool,
+) -> Result<NodeProto, Error> {
     let Node { name, outputs, extras, .. } = graph.node(id);
     let named = |value: Option<Value>| value.map_or("", |v| names.of(v)).to_owned();
     let mut input: Vec<String> = graph.arguments(id).into_iter().map(named).collect();
     let captured = input.split_off(op.arity);
-    let attribute = |(name, value): (&String, &crate::Attribute)| {
-        encode_attribute(name, value, &captured, names)
+    let attribute = |(name, value): (&String, &Attribute)| {
+        encode_attribute(name, value, &captured, names, external)
     };
-    Ok(NodeProto {
+    let mut proto = NodeProto {
         input,
         output: (0..outputs.len()).map(|slot| names.of(Value { node: id, slot }).into()).collect(),
         name: (!name.is_empty()).then(|| name.clone()),
-        op_type: Some(op.op_type.clone()),
+        op_type: (!op.op_type.is_empty()).then(|| op.op_type.clone()),
         attribute: op.attributes.iter().map(attribute).collect::<Result<_, _>>()?,
         doc_string: extras.doc_string.clone(),
         domain: (!op.domain.is_empty()).then(|| op.domain.clone()),
         overload: (!op.overload.is_empty()).then(|| op.overload.clone()),
         metadata_props: extras.metadata.clone(),
         device_configurations: extras.devices.clone(),
-    })
+    };
+    if let Some(Form::Node(form)) = extras.form.as_deref() {
+        restore_node(&mut proto, form, external);
+    }
+    Ok(proto)
 }
 
 fn identity(from: &str, to: &str) -> NodeProto {
@@ -80,26 +142,59 @@ fn identity(from: &str, to: &str) -> NodeProto {
 
 /// What is known of a value, under `name`: the file's own entry while that still says it.
 fn info(graph: &Graph, value: Value, name: &str) -> ValueInfoProto {
+    let node = graph.node(value.node);
     let fact = graph.fact(value);
-    let mut info =
-        graph.node(value.node).extras.infos.get(&value.slot).cloned().unwrap_or_default();
-    let stated = info.r#type.as_ref().map(Fact::from_type);
-    if !matches!(stated, Some(Ok(stated)) if stated == *fact) {
+    let mut info = node.extras.infos.get(&value.slot).cloned().unwrap_or_default();
+    // A tensor says itself what it is, so an entry of it may say less.
+    let holds = if node.tensor().is_some() { allows(&info, fact) } else { says(&info, fact) };
+    if !holds {
         info.r#type = fact.to_type();
     }
-    ValueInfoProto { name: Some(name.to_owned()), ..info }
+    if info.name() != name {
+        info.name = Some(name.to_owned());
+    }
+    info
 }
 
-/// The type entries of the values for which the file had one, and of those it had
-/// for names that are no values.
+fn stated(info: &ValueInfoProto) -> Option<Fact> {
+    info.r#type.as_ref().map_or(Ok(Fact::default()), Fact::from_type).ok()
+}
+
+/// True if an entry says just what is known.
+fn says(info: &ValueInfoProto, fact: &Fact) -> bool {
+    stated(info).is_some_and(|stated| stated == *fact)
+}
+
+/// True if an entry says nothing else than what is known.
+fn allows(info: &ValueInfoProto, fact: &Fact) -> bool {
+    let Some(stated) = stated(info) else { return false };
+    let fits = |(stated, known): (&Dim, &Dim)| !matches!(stated, Dim::Known(_)) || stated == known;
+    let shape = stated.shape.as_ref().zip(fact.shape.as_ref());
+    stated.dtype.is_none_or(|dtype| fact.dtype == Some(dtype))
+        && shape.is_none_or(|(a, b)| a.len() == b.len() && a.iter().zip(b).all(fits))
+}
+
+/// The type entries of the values for which the file had one, and those that it had
+/// besides (unless the value has another type since), in the file's order.
 fn value_infos(graph: &Graph, names: &Names<'_>, proto: &GraphProto) -> Vec<ValueInfoProto> {
     let ports = proto.input.iter().chain(&proto.output).filter_map(|info| info.name.as_deref());
-    let listed: std::collections::HashSet<&str> = ports.collect();
+    let listed: HashSet<&str> = ports.collect();
     let stated = graph.ids().flat_map(|node| {
         graph.node(node).extras.infos.keys().map(move |&slot| Value { node, slot })
     });
     let named = stated.filter(|&v| !names.of(v).is_empty() && !listed.contains(names.of(v)));
-    let mut infos: Vec<ValueInfoProto> = named.map(|v| info(graph, v, names.of(v))).collect();
-    infos.extend(graph.extras.infos.iter().cloned());
+    let own: Vec<ValueInfoProto> = named.map(|v| info(graph, v, names.of(v))).collect();
+    let values = names.inverse();
+    let holds = |info: &&ValueInfoProto| {
+        values.get(info.name()).is_none_or(|&value| {
+            let own = graph.node(value.node).extras.infos.get(&value.slot);
+            own.into_iter().chain([*info]).any(|info| says(info, graph.fact(value)))
+        })
+    };
+    let besides = graph.extras.infos.iter().filter(holds).cloned();
+    let mut infos: Vec<ValueInfoProto> = besides.chain(own).collect();
+    let order = graph.extras.info_order.iter().enumerate().rev();
+    let order: HashMap<&str, usize> = order.map(|(place, name)| (name.as_str(), place)).collect();
+    infos.sort_by_key(|info| order.get(info.name()).copied().unwrap_or(usize::MAX));
     infos
 }

@@ -101,9 +101,9 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// True when a value of this graph has the name.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.used.contains(name)
+    /// The values by name.
+    pub(super) fn inverse(&self) -> HashMap<&str, Value> {
+        self.values.iter().map(|(value, name)| (name.as_str(), *value)).collect()
     }
 
     fn taken(&self, name: &str) -> bool {

@@ -17,12 +17,14 @@ mod graph;
 mod model;
 mod tensor;
 mod types;
+mod visit;
 
 pub use device::*;
 pub use graph::*;
 pub use model::*;
 pub use tensor::*;
 pub use types::*;
+pub(crate) use visit::tensors_mut;
 
 #[cfg(test)]
 mod tests {

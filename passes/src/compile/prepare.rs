@@ -27,9 +27,9 @@ pub(super) struct Prepared {
 pub(super) fn prepare(model: &Model, batch: usize) -> Result<Prepared> {
     let mut model = model.clone();
     Pipeline::new().then(Hoist).then(Upgrade).then(FixBatch(batch)).run(&mut model)?;
+    let last_layer = variational::last_layer(&model)?;
     let mut graph = std::mem::take(&mut model.graph);
     let posteriors = variational::posteriors(&graph)?;
-    let last_layer = variational::last_layer(&graph)?;
     let images = images(&graph)?;
     graph.node_mut(images.node).name = free_name(&graph, images, names::IMAGES)?;
 
@@ -44,7 +44,9 @@ pub(super) fn prepare(model: &Model, batch: usize) -> Result<Prepared> {
     }
     let plain: BTreeSet<Value> =
         layers::weights(&model)?.into_iter().map(|weight| weight.value).collect();
-    trained.extend(plain.into_iter().filter(|v| !posteriors.iter().any(|p| p.mean == *v)));
+    let means: BTreeSet<Value> = posteriors.iter().map(|p| p.mean).collect();
+    let stored = |v: &Value| model.graph.tensor(*v).is_some() && !means.contains(v);
+    trained.extend(plain.into_iter().filter(stored));
     let mut stated = trained.clone();
     stated.extend(running_statistics(&model.graph)?);
     for value in stated {

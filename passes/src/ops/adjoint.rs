@@ -43,8 +43,12 @@ impl Adjoint<'_, '_> {
     /// # Errors
     /// When no gradient arrives there.
     pub fn dy(&self) -> Result<Value> {
-        let value = self.gradients.first().copied().flatten();
-        value.ok_or_else(|| self.error("no gradient arrives at its first output"))
+        self.arrives(0).ok_or_else(|| self.error("no gradient arrives at its first output"))
+    }
+
+    /// The gradient of output `i`, if one arrives there.
+    pub fn arrives(&self, i: usize) -> Option<Value> {
+        self.gradients.get(i).copied().flatten()
     }
 
     /// True if the gradient for argument `i` is wanted.

@@ -84,29 +84,6 @@ pub(super) const TABLE: &[Def] = &[
         cases: || vec![case("Erf").x(&[2, 3])],
     },
     Def {
-        op: "Sin",
-        infer: like_first,
-        gradient: Rule(|s| {
-            let (x, dy) = (s.x(0)?, s.dy()?);
-            let cos = s.apply("Cos", &[x])?;
-            only(s.apply("Mul", &[dy, cos])?)
-        }),
-        eval: None,
-        cases: || vec![case("Sin").x(&[2, 3])],
-    },
-    Def {
-        op: "Cos",
-        infer: like_first,
-        gradient: Rule(|s| {
-            let (x, dy) = (s.x(0)?, s.dy()?);
-            let sin = s.apply("Sin", &[x])?;
-            let product = s.apply("Mul", &[dy, sin])?;
-            only(s.apply("Neg", &[product])?)
-        }),
-        eval: None,
-        cases: || vec![case("Cos").x(&[2, 3])],
-    },
-    Def {
         op: "Sign",
         infer: like_first,
         gradient: Zero,

@@ -1,6 +1,6 @@
 //! Comparisons, choices, and what picks or mixes one of several arguments.
 
-use graphs::{DType, Fact};
+use graphs::{DType, Fact, Tensor};
 
 use super::broadcast::{self, common_dtype, comparison, same_type};
 use super::{Adjoint, Call, Case, Def, Folded, Gradient, Gradients, case, eval};
@@ -58,12 +58,25 @@ pub(super) const TABLE: &[Def] = &[
         cases: || vec![case("Or").flags(&[2, 2]).flags(&[2])],
     },
     Def {
+        op: "Xor",
+        infer: comparison,
+        gradient: Zero,
+        eval: Some(|call| eval::arithmetic(call, |a, b| Some(a ^ b), |a, _| a)),
+        cases: || vec![case("Xor").flags(&[2, 2]).flags(&[2])],
+    },
+    Def {
         op: "Not",
         infer: comparison,
         gradient: Zero,
         eval: Some(|call| eval::map(call, |a| Some(1 - a), |a| a)),
         cases: || vec![case("Not").flags(&[2, 2])],
     },
+    test("IsNaN", || vec![case("IsNaN").x(&[2, 3])]),
+    test("IsInf", || {
+        let infinite = Tensor::vector(&[f32::INFINITY, f32::NEG_INFINITY, 0.0, f32::NAN]);
+        let call = || case("IsInf").constant(infinite.clone());
+        vec![call(), call().with("detect_negative", 0i64), call().with("detect_positive", 0i64)]
+    }),
     Def {
         op: "Where",
         infer: |call| Ok(vec![Fact::new(common_dtype(call, 1)?, &broadcast::shape(call)?)]),
@@ -144,7 +157,35 @@ pub(super) const TABLE: &[Def] = &[
             ]
         },
     },
+    Def {
+        op: "CastLike",
+        infer: |call| Ok(vec![Fact::new(call.dtype(1)?, &call.shape(0)?)]),
+        gradient: Rule(|s| {
+            let (dy, from) = (s.dy()?, s.x(0)?);
+            let from = s.tape.dtype(from)?;
+            Ok(vec![Some(s.tape.cast(dy, from)?), None])
+        }),
+        eval: Some(|call| eval::cast(call, call.dtype(1)?)),
+        cases: || {
+            vec![
+                case("CastLike").x(&[2, 3]).scalar(0f32),
+                case("CastLike").ints(&[-3, 0, 3]).scalar(0f32),
+                case("CastLike").distinct(&[2, 3]).flags(&[1]),
+            ]
+        },
+    },
 ];
+
+/// A question about every element.
+const fn test(op: &'static str, cases: fn() -> Vec<Case>) -> Def {
+    Def {
+        op,
+        infer: |call| Ok(vec![Fact::new(DType::Bool, &call.shape(0)?)]),
+        gradient: Zero,
+        eval: None,
+        cases,
+    }
+}
 
 fn comparisons(op: &str) -> Vec<Case> {
     vec![
@@ -215,8 +256,6 @@ fn target(call: &Call) -> Result<DType> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use graphs::Tensor;
-
     use super::super::trial::{eval, infer, ints, refusal, shape};
     use super::*;
 

@@ -12,6 +12,8 @@ mod activation;
 mod adjacent;
 mod adjoint;
 mod average;
+mod bits;
+mod body;
 mod border;
 mod broadcast;
 mod call;
@@ -23,6 +25,7 @@ mod conv;
 mod convolution;
 mod crop;
 mod cumulate;
+mod dropout;
 mod einsum;
 mod elementwise;
 mod equation;
@@ -35,17 +38,22 @@ mod hostile;
 mod indicator;
 mod interpolation;
 mod logic;
+mod losses;
 mod lowering;
 mod matmul;
 mod maximum;
+mod norm_pool;
 mod normalize;
+mod norms;
 mod pad;
 mod padding;
 mod patches;
 mod pool;
 mod power;
 mod random;
+mod rectifier;
 mod reduce;
+mod rescale;
 mod reshape;
 mod resize;
 mod reverse;
@@ -60,6 +68,7 @@ mod topk;
 #[cfg(test)]
 mod trial;
 mod triangle;
+mod trigonometry;
 mod view;
 mod window;
 
@@ -71,10 +80,13 @@ use graphs::{Fact, Op, Tensor, Value};
 use crate::{Error, Result};
 
 pub use adjoint::Adjoint;
+pub use body::{Body, Site, replace};
 pub use call::Call;
 pub use case::{Argument, Case, case};
+pub(crate) use dropout::{by_uniform, drops};
 pub use lowering::plain;
 pub use padding::explicit_padding;
+pub(crate) use random::{bernoulli, like_shaped};
 pub use schedule::{Forms, ImageForm, MaxForm, WeightForm};
 
 /// One gradient per argument; `None` is zero.
@@ -104,6 +116,8 @@ pub struct Def {
 pub enum Gradient {
     /// By this rule: one gradient per argument; `None` is zero.
     Rule(fn(&mut Adjoint) -> Gradients),
+    /// By that of the plainer operators that the call stands for, which take its place.
+    Body(Body),
     /// The derivative is zero wherever it exists (comparisons, shapes, rounding).
     Zero,
     /// Nobody has written the rule yet: an error when a gradient passes through.
@@ -112,11 +126,13 @@ pub enum Gradient {
 
 static FAMILIES: &[&[Def]] = &[
     activation::TABLE,
+    bits::TABLE,
     columns::TABLE,
     concat::TABLE,
     conv::TABLE,
     crop::TABLE,
     cumulate::TABLE,
+    dropout::TABLE,
     einsum::TABLE,
     elementwise::TABLE,
     gather::TABLE,
@@ -124,13 +140,18 @@ static FAMILIES: &[&[Def]] = &[
     grid::TABLE,
     indicator::TABLE,
     logic::TABLE,
+    losses::TABLE,
     matmul::TABLE,
     normalize::TABLE,
+    norm_pool::TABLE,
+    norms::TABLE,
     pad::TABLE,
     pool::TABLE,
     power::TABLE,
     random::TABLE,
+    rectifier::TABLE,
     reduce::TABLE,
+    rescale::TABLE,
     reshape::TABLE,
     resize::TABLE,
     reverse::TABLE,
@@ -140,6 +161,7 @@ static FAMILIES: &[&[Def]] = &[
     source::TABLE,
     view::TABLE,
     space::TABLE,
+    trigonometry::TABLE,
     tile::TABLE,
     topk::TABLE,
     triangle::TABLE,

@@ -25,6 +25,13 @@ pub(super) const TABLE: &[Def] = &[
                 call(&[4, 3], 3),
                 call(&[2, 1, 3], 1),
                 fixed.constant(mean.clone()).constant(mean).constant(var),
+                call(&[2, 3, 4, 2], 3).with("training_mode", 1i64).outputs(3),
+                call(&[5, 3], 3)
+                    .with("training_mode", 1i64)
+                    .with("momentum", 0.7f32)
+                    .with("epsilon", 0.1f32)
+                    .outputs(3),
+                call(&[3, 2, 4], 2).with("training_mode", 1i64),
             ]
         },
     },
@@ -37,6 +44,14 @@ pub(super) const TABLE: &[Def] = &[
             vec![
                 case("LayerNormalization").x(&[2, 3, 5]).x(&[5]).x(&[5]),
                 case("LayerNormalization").with("axis", 1i64).x(&[2, 3, 4]).x(&[3, 4]),
+                case("LayerNormalization").with("axis", 0i64).x(&[2, 3]).x(&[2, 3]).x(&[3]),
+                case("LayerNormalization")
+                    .with("axis", -2i64)
+                    .with("epsilon", 0.1f32)
+                    .x(&[2, 3, 4])
+                    .x(&[1, 4])
+                    .x(&[3, 4])
+                    .outputs(3),
             ]
         },
     },
@@ -51,7 +66,10 @@ pub(super) const TABLE: &[Def] = &[
         },
         gradient: Rule(instance),
         eval: None,
-        cases: || vec![case("InstanceNormalization").x(&[2, 3, 4, 5]).x(&[3]).x(&[3])],
+        cases: || {
+            let call = |x: &[usize]| case("InstanceNormalization").x(x).x(&[3]).x(&[3]);
+            vec![call(&[2, 3, 4, 5]), call(&[2, 3, 6]).with("epsilon", 0.1f32)]
+        },
     },
 ];
 
@@ -84,9 +102,7 @@ fn batch_shape(call: &Call) -> Result<Vec<Fact>> {
 /// dvar = -1/2 dscale scale r^2.
 fn batch(s: &mut Adjoint) -> Gradients {
     if s.op.int("training_mode", 0) != 0 {
-        return Err(s.error(
-            "training_mode = 1 has no gradient rule; expand the node into plain operators first",
-        ));
+        return batch_training(s);
     }
     let (x, scale, mean, var, dy) = (s.x(0)?, s.x(1)?, s.x(3)?, s.x(4)?, s.dy()?);
     let shape = s.shape(0)?;
@@ -125,6 +141,39 @@ fn batch(s: &mut Adjoint) -> Gradients {
     Ok(vec![dx, dscale, bias, dmean, dvar])
 }
 
+/// With the statistics of the batch, which the running ones take a share of: those are
+/// outputs 1 and 2, and may have gradients of their own.
+fn batch_training(s: &mut Adjoint) -> Gradients {
+    let (x, shape) = (s.x(0)?, s.shape(0)?);
+    let axes: Vec<usize> = (0..shape.len()).filter(|&i| i != 1).collect();
+    let keep = f64::from(s.op.float("momentum", 0.9));
+    let count: usize = axes.iter().filter_map(|&i| shape.get(i)).product();
+    let mut gradients = match s.arrives(0) {
+        Some(_) => channelwise(s, axes.clone())?,
+        None => vec![None; 3],
+    };
+    gradients.resize(5, None);
+    for slot in [1, 2] {
+        let Some(dy) = s.arrives(slot) else { continue };
+        let (kept, taken) = (s.tape.number(keep, dy)?, (1.0 - keep) / count as f64);
+        gradients[slot + 2] = Some(s.apply("Mul", &[dy, kept])?);
+        // Means change by 1 / count with every element, variances by 2 (x - mean) / count.
+        let share = s.tape.number(taken * slot as f64, dy)?;
+        let share = s.apply("Mul", &[dy, share])?;
+        let mut part = per_channel(s, share, shape.len())?;
+        if slot == 2 {
+            let centre = mean(s, x, &axes)?;
+            let centred = s.apply("Sub", &[x, centre])?;
+            part = s.apply("Mul", &[part, centred])?;
+        }
+        gradients[0] = Some(match gradients[0] {
+            Some(dx) => s.apply("Add", &[dx, part])?,
+            None => s.tape.expand(part, &shape)?,
+        });
+    }
+    Ok(gradients)
+}
+
 /// A vector along axis 1 of `rank` axes.
 fn per_channel(s: &mut Adjoint, vector: Value, rank: usize) -> Result<Value> {
     let mut shape = s.tape.shape(vector)?;
@@ -148,17 +197,53 @@ fn layer_shape(call: &Call) -> Result<Vec<Fact>> {
 }
 
 fn layer(s: &mut Adjoint) -> Gradients {
-    let rank = s.shape(0)?.len();
-    let axis = s.call()?.axis(s.op.int("axis", -1), rank)?;
-    let scale = s.x(1)?;
-    standardised(s, scale, (axis..rank).collect())
+    let (x, shape) = (s.x(0)?, s.shape(0)?);
+    let axis = s.call()?.axis(s.op.int("axis", -1), shape.len())?;
+    let axes: Vec<usize> = (axis..shape.len()).collect();
+    let mut gradients = match s.arrives(0) {
+        Some(_) => {
+            let scale = s.x(1)?;
+            standardised(s, scale, axes.clone())?
+        }
+        None => vec![None; 3],
+    };
+    let count: usize = shape.iter().skip(axis).product();
+    let mut parts: Vec<Value> = gradients[0].into_iter().collect();
+    if let Some(dy) = s.arrives(1) {
+        let share = s.tape.number(1.0 / count as f64, dy)?;
+        parts.push(s.apply("Mul", &[dy, share])?);
+    }
+    if let Some(dy) = s.arrives(2) {
+        // r' = -r^3 (x - mean) / count
+        let r = s.y(2);
+        let square = s.apply("Mul", &[r, r])?;
+        let cube = s.apply("Mul", &[square, r])?;
+        let share = s.tape.number(-1.0 / count as f64, dy)?;
+        let slope = s.apply("Mul", &[cube, share])?;
+        let slope = s.apply("Mul", &[dy, slope])?;
+        let centre = mean(s, x, &axes)?;
+        let centred = s.apply("Sub", &[x, centre])?;
+        parts.push(s.apply("Mul", &[slope, centred])?);
+    }
+    gradients[0] = match *parts.as_slice() {
+        [] => None,
+        [one] => Some(s.tape.expand(one, &shape)?),
+        _ => Some(s.apply("Sum", &parts)?),
+    };
+    Ok(gradients)
 }
 
 fn instance(s: &mut Adjoint) -> Gradients {
     let rank = s.shape(0)?.len();
+    channelwise(s, (2..rank).collect())
+}
+
+/// As [`standardised`], with one scale and one bias for each channel, axis 1.
+fn channelwise(s: &mut Adjoint, axes: Vec<usize>) -> Gradients {
+    let rank = s.shape(0)?.len();
     let scale = s.x(1)?;
     let scale = per_channel(s, scale, rank)?;
-    let mut gradients = standardised(s, scale, (2..rank).collect())?;
+    let mut gradients = standardised(s, scale, axes)?;
     let rest: Vec<usize> = (0..rank).filter(|&i| i != 1).collect();
     for gradient in gradients.iter_mut().skip(1).flatten() {
         *gradient = s.tape.reduce_sum(*gradient, &rest, false)?;

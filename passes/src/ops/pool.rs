@@ -48,21 +48,17 @@ const fn global(
     rule: fn(&mut Adjoint) -> Result<Vec<Option<Value>>>,
     cases: fn() -> Vec<Case>,
 ) -> Def {
-    Def {
-        op,
-        infer: |call| {
-            let shape = call.shape(0)?;
-            if shape.len() < 3 || element_count(&shape).is_none_or(|n| n == 0) {
-                return Err(call.error(format!("the input {shape:?} has nothing to pool")));
-            }
-            let one = |(i, &n): (usize, &usize)| if i < 2 { n } else { 1 };
-            let shape: Vec<usize> = shape.iter().enumerate().map(one).collect();
-            Ok(vec![Fact::new(call.dtype(0)?, &shape)])
-        },
-        gradient: Gradient::Rule(rule),
-        eval: None,
-        cases,
+    Def { op, infer: global_shape, gradient: Gradient::Rule(rule), eval: None, cases }
+}
+
+pub(super) fn global_shape(call: &Call) -> Result<Vec<Fact>> {
+    let shape = call.shape(0)?;
+    if shape.len() < 3 || element_count(&shape).is_none_or(|n| n == 0) {
+        return Err(call.error(format!("the input {shape:?} has nothing to pool")));
     }
+    let one = |(i, &n): (usize, &usize)| if i < 2 { n } else { 1 };
+    let shape: Vec<usize> = shape.iter().enumerate().map(one).collect();
+    Ok(vec![Fact::new(call.dtype(0)?, &shape)])
 }
 
 /// The windows of a pool.
@@ -85,7 +81,7 @@ pub(super) fn windows(call: &Call) -> Result<Vec<Axis>> {
     Ok(axes)
 }
 
-fn pooled(call: &Call, axes: &[Axis]) -> Result<Vec<usize>> {
+pub(super) fn pooled(call: &Call, axes: &[Axis]) -> Result<Vec<usize>> {
     let lead = call.shape(0)?.into_iter().take(2);
     Ok(lead.chain(sizes(axes, |axis| axis.count)).collect())
 }

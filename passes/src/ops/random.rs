@@ -1,16 +1,72 @@
 //! Random sources. Their rows have no test cases, because no two runs agree.
 
-use graphs::{DType, Fact};
+use graphs::{Attribute, DType, Fact, Op, Value};
 
+use super::body::Site;
 use super::{Call, Def, Gradient, no_cases};
-use crate::Result;
+use crate::{Result, signed};
 
 pub(super) const TABLE: &[Def] = &[
     like("RandomNormalLike"),
     like("RandomUniformLike"),
     shaped("RandomNormal"),
     shaped("RandomUniform"),
+    Def {
+        op: "Bernoulli",
+        infer: |call| {
+            let dtype = stated(call, call.dtype(0).ok())?;
+            Ok(vec![Fact::new(dtype, &call.shape(0)?)])
+        },
+        gradient: Gradient::Zero,
+        eval: None,
+        cases: no_cases,
+    },
+    Def {
+        op: "Multinomial",
+        infer: |call| match *call.shape(0)?.as_slice() {
+            [batch, _] => {
+                let dtype = stated(call, Some(DType::I32))?;
+                let count = call.size(call.op.int("sample_size", 1))?;
+                Ok(vec![Fact::new(dtype, &[batch, count])])
+            }
+            ref shape => Err(call.error(format!("its argument {shape:?} is no [batch, classes]"))),
+        },
+        gradient: Gradient::Zero,
+        eval: None,
+        cases: no_cases,
+    },
 ];
+
+/// RandomNormalLike and RandomUniformLike with their shape and type as attributes.
+pub(crate) fn like_shaped(s: &mut Site) -> Result<Vec<Value>> {
+    let dtype = dtype(&s.call(), s.call().dtype(0).ok())?;
+    let mut op = s.op.clone();
+    op.op_type = op.op_type.trim_end_matches("Like").to_owned();
+    let shape = signed(&s.shape(0)?);
+    Ok(vec![s.tape.op(op.with("shape", shape).with("dtype", i64::from(dtype.code())), &[])?])
+}
+
+/// 1 with the probability that the argument says.
+pub(crate) fn bernoulli(s: &mut Site) -> Result<Vec<Value>> {
+    let (x, dtype) = (s.x(0)?, stated(&s.call(), s.call().dtype(0).ok())?);
+    let uniform = uniform(s, x)?;
+    let hit = s.apply("Less", &[uniform, x])?;
+    Ok(vec![s.tape.cast(hit, dtype)?])
+}
+
+/// Uniform in [0, 1), of the type and shape of `like`, by the seed of the call.
+pub(super) fn uniform(s: &mut Site, like: Value) -> Result<Value> {
+    let (shape, dtype) = (signed(&s.tape.shape(like)?), s.tape.dtype(like)?);
+    let mut op = Op::new("RandomUniform").with("shape", shape);
+    op = op.with("dtype", i64::from(dtype.code()));
+    if let Some(seed) = s.op.attributes.get("seed") {
+        op = match *seed {
+            Attribute::Int(seed) => op.with("seed", seed as f32),
+            ref seed => op.with("seed", seed.clone()),
+        };
+    }
+    s.tape.op(op, &[])
+}
 
 const fn like(op: &'static str) -> Def {
     Def {
@@ -38,12 +94,17 @@ const fn shaped(op: &'static str) -> Def {
 }
 
 /// The type that attribute `dtype` asks for, or the default.
-fn dtype(call: &Call, default: Option<DType>) -> Result<DType> {
+fn stated(call: &Call, default: Option<DType>) -> Result<DType> {
     let stated = match call.op.int("dtype", 0) {
         0 => default,
         code => i32::try_from(code).ok().and_then(DType::from_code),
     };
-    let float = stated.filter(|dtype| dtype.is_float());
+    stated.ok_or_else(|| call.error("attribute `dtype` is no element type"))
+}
+
+/// As [`stated`], which has to be a float.
+fn dtype(call: &Call, default: Option<DType>) -> Result<DType> {
+    let float = stated(call, default).ok().filter(|dtype| dtype.is_float());
     float.ok_or_else(|| call.error("attribute `dtype` is no float type"))
 }
 

@@ -4,12 +4,12 @@ use graphs::{DType, Fact, Tensor, Value};
 
 use super::{Adjoint, Call, Case, Def, Folded, Gradient, Gradients, case, eval, only};
 use crate::Result;
-use Gradient::{Missing, Rule, Zero};
+use Gradient::{Rule, Zero};
 
 pub(super) const TABLE: &[Def] = &[
     Def {
         op: "ReduceSum",
-        infer: reduce,
+        infer: shape,
         gradient: Rule(|s| {
             let dy = s.dy()?;
             only(spread(s, dy)?)
@@ -19,7 +19,7 @@ pub(super) const TABLE: &[Def] = &[
     },
     Def {
         op: "ReduceMean",
-        infer: reduce,
+        infer: shape,
         gradient: Rule(|s| {
             let (dy, count) = (s.dy()?, reduction(&s.call()?)?.count());
             let part = s.scaled(dy, 1.0 / count as f64)?;
@@ -30,42 +30,32 @@ pub(super) const TABLE: &[Def] = &[
     },
     Def {
         op: "ReduceMax",
-        infer: reduce,
+        infer: shape,
         gradient: Rule(shared),
         eval: Some(|call| fold(call, i64::MIN, |a, b| Some(a.max(b)))),
         cases: || calls("ReduceMax"),
     },
     Def {
         op: "ReduceMin",
-        infer: reduce,
+        infer: shape,
         gradient: Rule(shared),
         eval: Some(|call| fold(call, i64::MAX, |a, b| Some(a.min(b)))),
         cases: || calls("ReduceMin"),
     },
-    Def {
-        op: "ReduceProd",
-        infer: reduce,
-        gradient: Missing,
-        eval: Some(|call| fold(call, 1, i64::checked_mul)),
-        cases: || vec![case("ReduceProd").ints(&[2, 3, 4])],
-    },
-    Def {
-        op: "ArgMax",
-        infer: arg,
-        gradient: Zero,
-        eval: None,
-        cases: || {
-            let row = || case("ArgMax");
-            vec![
-                row().distinct(&[2, 3, 4]),
-                row().with("axis", -1i64).with("keepdims", 0i64).distinct(&[2, 5]),
-                row().with("axis", 1i64).with("select_last_index", 1i64).distinct(&[2, 5]),
-            ]
-        },
-    },
+    Def { op: "ArgMax", infer: arg, gradient: Zero, eval: None, cases: || positions("ArgMax") },
+    Def { op: "ArgMin", infer: arg, gradient: Zero, eval: None, cases: || positions("ArgMin") },
 ];
 
-fn calls(op: &str) -> Vec<Case> {
+fn positions(op: &str) -> Vec<Case> {
+    let row = || case(op);
+    vec![
+        row().distinct(&[2, 3, 4]),
+        row().with("axis", -1i64).with("keepdims", 0i64).distinct(&[2, 5]),
+        row().with("axis", 1i64).with("select_last_index", 1i64).distinct(&[2, 5]),
+    ]
+}
+
+pub(super) fn calls(op: &str) -> Vec<Case> {
     vec![
         case(op).distinct(&[2, 3, 4]),
         case(op).distinct(&[2, 3, 4]).ints(&[1]),
@@ -77,14 +67,14 @@ fn calls(op: &str) -> Vec<Case> {
 }
 
 /// What a call reduces.
-struct Reduction {
-    shape: Vec<usize>,
-    axes: Vec<usize>,
+pub(super) struct Reduction {
+    pub(super) shape: Vec<usize>,
+    pub(super) axes: Vec<usize>,
     keep: bool,
 }
 
 /// Axes are argument 1; none means all, or with `noop_with_empty_axes` none.
-fn reduction(call: &Call) -> Result<Reduction> {
+pub(super) fn reduction(call: &Call) -> Result<Reduction> {
     let shape = call.shape(0)?;
     let axes = call.axes(&call.integers(1)?.unwrap_or_default(), shape.len())?;
     let all = axes.is_empty() && call.op.int("noop_with_empty_axes", 0) == 0;
@@ -99,7 +89,8 @@ impl Reduction {
         self.shape.iter().enumerate().map(size).collect()
     }
 
-    fn output(&self) -> Vec<usize> {
+    /// The result's shape.
+    pub(super) fn output(&self) -> Vec<usize> {
         let left = |(i, &n): (usize, &usize)| (!self.axes.contains(&i)).then_some(n);
         if self.keep {
             self.kept()
@@ -115,7 +106,7 @@ impl Reduction {
     }
 }
 
-fn reduce(call: &Call) -> Result<Vec<Fact>> {
+pub(super) fn shape(call: &Call) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(call.dtype(0)?, &reduction(call)?.output())])
 }
 
@@ -130,7 +121,7 @@ fn arg(call: &Call) -> Result<Vec<Fact>> {
 }
 
 /// `value`, of the result's shape, over all elements that made it.
-fn spread(s: &mut Adjoint, value: Value) -> Result<Value> {
+pub(super) fn spread(s: &mut Adjoint, value: Value) -> Result<Value> {
     let reduction = reduction(&s.call()?)?;
     let value = s.tape.reshape(value, &reduction.kept())?;
     s.tape.expand(value, &reduction.shape)
@@ -151,7 +142,7 @@ fn shared(s: &mut Adjoint) -> Gradients {
 }
 
 /// Reduces small integer constants.
-fn fold(call: &Call, start: i64, join: fn(i64, i64) -> Option<i64>) -> Folded {
+pub(super) fn fold(call: &Call, start: i64, join: fn(i64, i64) -> Option<i64>) -> Folded {
     let Some(x) = call.constant(0) else { return Ok(None) };
     if x.dtype() != DType::I64 || x.is_empty() || call.has(1) && call.constant(1).is_none() {
         return Ok(None);
@@ -174,18 +165,18 @@ fn fold(call: &Call, start: i64, join: fn(i64, i64) -> Option<i64>) -> Folded {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::super::trial::{eval, ints, refusal, shape};
+    use super::super::trial::{self, eval, ints, refusal};
     use super::*;
 
     #[test]
     fn shapes_follow_axes_and_keepdims() {
         let x = |keep: i64| case("ReduceMean").with("keepdims", keep).x(&[2, 3, 4]);
-        assert_eq!(shape(x(1).ints(&[-1, 0])), [1, 3, 1]);
-        assert_eq!(shape(x(0).ints(&[-1, 0])), [3]);
-        assert_eq!(shape(x(0)), [0usize; 0]);
-        assert_eq!(shape(x(1).ints(&[])), [1, 1, 1]);
-        assert_eq!(shape(x(1).with("noop_with_empty_axes", 1i64).ints(&[])), [2, 3, 4]);
-        assert_eq!(shape(case("ArgMax").with("axis", -1i64).x(&[2, 5])), [2, 1]);
+        assert_eq!(trial::shape(x(1).ints(&[-1, 0])), [1, 3, 1]);
+        assert_eq!(trial::shape(x(0).ints(&[-1, 0])), [3]);
+        assert_eq!(trial::shape(x(0)), [0usize; 0]);
+        assert_eq!(trial::shape(x(1).ints(&[])), [1, 1, 1]);
+        assert_eq!(trial::shape(x(1).with("noop_with_empty_axes", 1i64).ints(&[])), [2, 3, 4]);
+        assert_eq!(trial::shape(case("ArgMax").with("axis", -1i64).x(&[2, 5])), [2, 1]);
     }
 
     #[test]

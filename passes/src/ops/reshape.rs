@@ -1,6 +1,6 @@
 //! Operators that show the same elements under another shape.
 
-use graphs::{DType, Fact, element_count};
+use graphs::{Fact, element_count};
 
 use super::{Adjoint, Call, Def, Folded, Gradient, Gradients, case, eval, like_first, only};
 use crate::Result;
@@ -69,23 +69,6 @@ pub(super) const TABLE: &[Def] = &[
         gradient: Rule(|s| only(s.dy()?)),
         eval: Some(same_elements),
         cases: || vec![case("Identity").x(&[2, 3])],
-    },
-    Def {
-        op: "Dropout",
-        infer: dropout,
-        gradient: Rule(|s| {
-            let call = s.call()?;
-            if call.has(2) && call.integers(2)?.is_some_and(|mode| mode != [0]) {
-                return Err(s.error(
-                    "training_mode is on, which has no gradient; set it to false or leave it out",
-                ));
-            }
-            Ok(vec![Some(s.dy()?), None, None])
-        }),
-        eval: None,
-        cases: || {
-            vec![case("Dropout").x(&[2, 3]), case("Dropout").x(&[2, 3]).scalar(0.3f32).outputs(2)]
-        },
     },
 ];
 
@@ -165,11 +148,6 @@ fn unsqueeze(call: &Call) -> Result<Vec<Fact>> {
     let mut old = shape.into_iter();
     let size = |i| if new.contains(&i) { Some(1) } else { old.next() };
     fact(call, &(0..rank).filter_map(size).collect::<Vec<_>>())
-}
-
-fn dropout(call: &Call) -> Result<Vec<Fact>> {
-    let shape = call.shape(0)?;
-    Ok(vec![Fact::new(call.dtype(0)?, &shape), Fact::new(DType::Bool, &shape)])
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Softmax and its logarithm.
+//! Softmax, its logarithm and its limit.
 
 use graphs::{Fact, Value};
 
@@ -19,7 +19,13 @@ pub(super) const TABLE: &[Def] = &[
         }),
         eval: None,
         cases: || {
-            vec![case("Softmax").x(&[2, 3, 4]), case("Softmax").with("axis", 1i64).x(&[2, 3, 2])]
+            let row = |axis: i64| case("Softmax").with("axis", axis);
+            vec![
+                case("Softmax").x(&[2, 3, 4]),
+                row(1).x(&[2, 3, 2]),
+                row(0).x(&[3, 2]),
+                row(-3).x(&[3, 1, 2]),
+            ]
         },
     },
     Def {
@@ -38,6 +44,16 @@ pub(super) const TABLE: &[Def] = &[
                 case("LogSoftmax").x(&[2, 3, 4]),
                 case("LogSoftmax").with("axis", -2i64).x(&[2, 3, 2]),
             ]
+        },
+    },
+    Def {
+        op: "Hardmax",
+        infer: softmax_shape,
+        gradient: Gradient::Zero,
+        eval: None,
+        cases: || {
+            let row = || case("Hardmax");
+            vec![row().distinct(&[2, 3, 4]), row().with("axis", 1i64).distinct(&[2, 3, 2])]
         },
     },
 ];

@@ -58,29 +58,48 @@ fn every_operator_has_one_row() {
     assert_eq!(table().len(), rows);
 }
 
+/// The gradients of the sum of squares of `values` with respect to `targets`.
+fn gradients_of(tape: &mut Tape, values: &[Value], targets: &[Value]) -> Result<Vec<Value>> {
+    let mut total = tape.constant(Tensor::scalar(0f32));
+    for &value in values {
+        let axes: Vec<usize> = (0..tape.shape(value)?.len()).collect();
+        let square = tape.apply("Mul", &[value, value])?;
+        let sum = tape.reduce_sum(square, &axes, false)?;
+        total = tape.apply("Add", &[total, sum])?;
+    }
+    gradients(tape, total, targets)
+}
+
+/// The case as a graph, its float arguments and its float outputs, if it has both.
+fn differentiable(case: &Case) -> Option<(Graph, Vec<Value>, Vec<Value>)> {
+    let (mut graph, arguments) = arguments(case);
+    let mut targets: Vec<Value> = arguments.iter().flatten().copied().collect();
+    targets.retain(|&v| graph.fact(v).dtype == Some(DType::F32) && graph.tensor(v).is_none());
+    let mut tape = Tape::new(&mut graph, "trial");
+    let node = tape.call(case.op.clone(), &arguments, case.outputs).unwrap();
+    let mut outputs: Vec<Value> = (0..case.outputs).map(|slot| Value { node, slot }).collect();
+    outputs.retain(|&y| tape.fact(y).dtype == Some(DType::F32));
+    (!targets.is_empty() && !outputs.is_empty()).then_some((graph, targets, outputs))
+}
+
 #[test]
-fn every_gradient_has_the_shape_of_its_argument() {
+fn every_gradient_has_the_shape_of_its_argument_and_a_gradient_of_its_own() {
     for def in table() {
         for case in (def.cases)() {
-            let (mut graph, arguments) = arguments(&case);
-            let targets: Vec<Value> = arguments
-                .iter()
-                .flatten()
-                .copied()
-                .filter(|&v| graph.fact(v).dtype == Some(DType::F32))
-                .collect();
-            let mut tape = Tape::new(&mut graph, "trial");
-            let call = tape.call(case.op.clone(), &arguments, case.outputs).unwrap();
-            let differentiable = tape.dtype(call.into()).unwrap().is_float();
-            if matches!(def.gradient, Gradient::Missing) || !differentiable {
+            let Some((mut graph, targets, outputs)) = differentiable(&case) else { continue };
+            if matches!(def.gradient, Gradient::Missing) {
                 continue;
             }
-            let axes: Vec<usize> = (0..tape.shape(call.into()).unwrap().len()).collect();
-            let loss = tape.reduce_sum(call.into(), &axes, false).unwrap();
-            for (gradient, target) in
-                gradients(&mut tape, loss, &targets).unwrap().iter().zip(&targets)
-            {
-                assert_eq!(tape.fact(*gradient), tape.fact(*target), "{case:?}");
+            let mut tape = Tape::new(&mut graph, "trial");
+            let mut values = outputs;
+            for order in 1..=3 {
+                values = match gradients_of(&mut tape, &values, &targets) {
+                    Ok(values) => values,
+                    Err(error) => panic!("gradient {order} of {case:?}: {error}"),
+                };
+                for (gradient, target) in values.iter().zip(&targets) {
+                    assert_eq!(tape.fact(*gradient), tape.fact(*target), "{case:?}");
+                }
             }
         }
     }

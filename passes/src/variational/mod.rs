@@ -6,155 +6,32 @@
 //! as they were. [`expand`] turns the node back into the plain operator reading
 //! `mean + exp(log_std) * noise`; the bodies of the model-local functions that let any
 //! runtime run a converted file are made by the same code.
+//!
+//! A weight that one layer reads as it is stored becomes part of that node. One that
+//! several nodes share, or see through views or a Cast, is drawn once for all of them by
+//! a `VariationalIdentity`, which stands where the stored tensor stood.
 
+mod convert;
 mod functions;
+#[cfg(test)]
+mod tests;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
-use graphs::{Attribute, Graph, Model, NodeId, Op, Tensor, Value};
-use regex::Regex;
+use graphs::{Graph, Kind, Model, NodeId, Op, Value};
 
-use crate::layers::{self, Layer, Weight};
-use crate::pass::Pass;
-use crate::{Error, Result};
+use crate::{Error, Result, layers};
 
+pub use convert::{Convert, InitStd};
 pub use functions::refresh_functions;
 
 /// The domain of variational nodes.
 pub const DOMAIN: &str = "advbnn";
 const PREFIX: &str = "Variational";
 const SLOTS: &str = "variational";
+const SAMPLE: &str = "VariationalIdentity";
 /// The metadata key of the prior's standard deviation.
 pub(crate) const PRIOR: &str = "advbnn.prior";
-
-/// The first standard deviation of a weight.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum InitStd {
-    /// The same for every weight (the published code: that of the prior).
-    Constant(f32),
-    /// In proportion to the pretrained weight, `delta * |w|` (MOPED, Krishnan et al.
-    /// 2020).
-    Moped(f32),
-}
-
-/// Replaces layers by variational nodes.
-#[derive(Clone, Debug)]
-pub struct Convert {
-    /// Which kinds of layers.
-    pub layers: BTreeSet<Layer>,
-    /// Only the nodes or weights whose name matches.
-    pub include: Option<Regex>,
-    /// Not the nodes or weights whose name matches.
-    pub exclude: Option<Regex>,
-    /// The first standard deviations.
-    pub init: InitStd,
-    /// The standard deviation of the prior N(0, prior^2).
-    pub prior: f32,
-    /// Biases (and beta of BatchNormalization) too.
-    pub bias: bool,
-}
-
-impl Convert {
-    fn selects(&self, model: &Model, weight: &Weight) -> bool {
-        let node = &model.graph.node(weight.node).name;
-        let name = &model.graph.node(weight.value.node).name;
-        let matches = |regex: &Regex| regex.is_match(node) || regex.is_match(name);
-        self.layers.contains(&weight.layer)
-            && (self.bias || !weight.bias)
-            && self.include.as_ref().is_none_or(matches)
-            && !self.exclude.as_ref().is_some_and(matches)
-    }
-
-    fn log_std(&self, mean: &Tensor) -> Result<Tensor> {
-        // exp(-20): far below any float32 weight's last bit, so "no noise", yet finite.
-        const LEAST: f32 = 2e-9;
-        let log = |w: &f32| match self.init {
-            InitStd::Constant(std) => std.ln(),
-            InitStd::Moped(delta) => (delta * w.abs()).max(LEAST).ln(),
-        };
-        Ok(Tensor::new(mean.shape(), mean.floats()?.iter().map(log).collect())?)
-    }
-}
-
-impl Pass for Convert {
-    fn name(&self) -> &'static str {
-        "convert"
-    }
-
-    fn run(&self, model: &mut Model) -> Result<()> {
-        let mut posteriors: HashMap<Value, (Value, Value)> = HashMap::new();
-        let mut nodes: Vec<(NodeId, Vec<(usize, Value)>)> = Vec::new();
-        for weight in layers::weights(model)? {
-            if !self.selects(model, &weight) {
-                continue;
-            }
-            match nodes.last_mut() {
-                Some((id, slots)) if *id == weight.node => slots.push((weight.slot, weight.value)),
-                _ => nodes.push((weight.node, vec![(weight.slot, weight.value)])),
-            }
-        }
-        for (id, slots) in nodes {
-            for &(_, value) in &slots {
-                if let Entry::Vacant(place) = posteriors.entry(value) {
-                    place.insert(self.posterior(&mut model.graph, value)?);
-                }
-            }
-            make_variational(&mut model.graph, id, &slots, &posteriors);
-        }
-        model.metadata.insert(PRIOR.to_owned(), self.prior.to_string());
-        refresh_functions(model)
-    }
-}
-
-impl Convert {
-    /// Mean and log-std for a weight, each a constant of the weight's shape.
-    fn posterior(&self, graph: &mut Graph, value: Value) -> Result<(Value, Value)> {
-        let node = graph.node(value.node);
-        let (name, describe) = (node.name.clone(), node.describe());
-        let Some(tensor) = node.tensor().cloned() else {
-            return Err(Error::Node { node: describe, reason: "is not a constant".to_owned() });
-        };
-        let mean = Tensor::new(tensor.shape(), tensor.floats()?.into_owned())?;
-        let log_std = self.log_std(&mean)?;
-        let mut add = |suffix: &str, tensor| {
-            let name = format!("{name}.{suffix}");
-            match graph.source(&name) {
-                Some(_) => Err(Error::Node {
-                    node: describe.clone(),
-                    reason: format!("`{name}` is already taken; rename it before converting"),
-                }),
-                None => Ok(graph.initializer(&name, tensor)),
-            }
-        };
-        Ok((add("mean", mean)?, add("log_std", log_std)?))
-    }
-}
-
-/// Turns a node into a variational one in place.
-fn make_variational(
-    graph: &mut Graph,
-    id: NodeId,
-    slots: &[(usize, Value)],
-    posteriors: &HashMap<Value, (Value, Value)>,
-) {
-    let mut arguments = Vec::new();
-    for (slot, argument) in graph.arguments(id).into_iter().enumerate() {
-        match slots.iter().find(|(s, _)| *s == slot).and_then(|(_, v)| posteriors.get(v)) {
-            Some(&(mean, log_std)) => arguments.extend([Some(mean), Some(log_std)]),
-            None => arguments.push(argument),
-        }
-    }
-    let Some(mut op) = graph.node(id).op().cloned() else { return };
-    let mut slots: Vec<i64> = slots.iter().map(|&(slot, _)| slot as i64).collect();
-    slots.sort_unstable();
-    op.overload = slots.iter().map(i64::to_string).collect::<Vec<_>>().join("_");
-    op.overload = format!("{}of{}", op.overload, op.arity);
-    op.op_type = format!("{PREFIX}{}", op.op_type);
-    op.domain = DOMAIN.to_owned();
-    op.attributes.insert(SLOTS.to_owned(), Attribute::Ints(slots));
-    set_call(graph, id, op, &arguments);
-}
 
 /// Replaces the operator and all arguments of a node.
 fn set_call(graph: &mut Graph, id: NodeId, mut op: Op, arguments: &[Option<Value>]) {
@@ -162,7 +39,7 @@ fn set_call(graph: &mut Graph, id: NodeId, mut op: Op, arguments: &[Option<Value
         graph.set_argument(id, slot, None);
     }
     op.arity = arguments.len();
-    graph.node_mut(id).kind = graphs::Kind::Op(op);
+    graph.node_mut(id).kind = Kind::Op(op);
     for (slot, argument) in arguments.iter().enumerate() {
         graph.set_argument(id, slot, *argument);
     }
@@ -199,36 +76,81 @@ pub fn is_variational(graph: &Graph, id: NodeId) -> bool {
     random_arguments(graph, id).is_some()
 }
 
+/// True for a node that draws a weight for others.
+pub(crate) fn is_sample(graph: &Graph, id: NodeId) -> bool {
+    let op = graph.node(id).op();
+    op.is_some_and(|op| op.domain == DOMAIN && op.op_type == SAMPLE) && is_variational(graph, id)
+}
+
+/// The operator's name before it became variational.
+pub(crate) fn plain_type(op: &Op) -> &str {
+    let plain = op.op_type.strip_prefix(PREFIX).filter(|_| op.domain == DOMAIN);
+    plain.unwrap_or(&op.op_type)
+}
+
+/// The argument of the plain operator that argument `slot` of a node is or belongs to.
+pub(crate) fn plain_slot(graph: &Graph, id: NodeId, slot: usize) -> usize {
+    let random = random_arguments(graph, id).unwrap_or_default();
+    let before = random.iter().enumerate().filter(|(shift, (plain, ..))| plain + shift < slot);
+    slot - before.count()
+}
+
+/// How many arguments a node gives its plain operator.
+pub(crate) fn plain_arguments(graph: &Graph, id: NodeId) -> usize {
+    let given = graph.arguments(id).iter().flatten().count();
+    given - random_arguments(graph, id).unwrap_or_default().len()
+}
+
+/// The layers with random weights, in order, and what they draw: variational nodes, and
+/// plain ones that read a sample.
+///
+/// # Errors
+/// When the graph has a cycle.
+pub fn random_layers(model: &Model) -> Result<Vec<(NodeId, Vec<Posterior>)>> {
+    let graph = &model.graph;
+    let mut samples: HashMap<NodeId, Vec<NodeId>> = HashMap::new();
+    for weight in layers::weights(model)? {
+        if is_sample(graph, weight.value.node) {
+            samples.entry(weight.node).or_default().push(weight.value.node);
+        }
+    }
+    let drawn = |id: NodeId| {
+        let own = (!is_sample(graph, id)).then_some(id);
+        let sources = samples.get(&id).into_iter().flatten().copied().chain(own);
+        (id, once(sources.flat_map(|id| of_node(graph, id))))
+    };
+    let layers = graph.op_order()?.into_iter().map(drawn);
+    Ok(layers.filter(|(_, posteriors)| !posteriors.is_empty()).collect())
+}
+
 /// Every posterior of the graph once, however many nodes share it.
 ///
 /// # Errors
 /// When the graph has a cycle.
 pub fn posteriors(graph: &Graph) -> Result<Vec<Posterior>> {
-    let mut found: Vec<Posterior> = Vec::new();
-    for id in graph.op_order()? {
-        for posterior in of_node(graph, id) {
-            if !found.contains(&posterior) {
-                found.push(posterior);
-            }
-        }
-    }
-    Ok(found)
+    Ok(once(graph.op_order()?.into_iter().flat_map(|id| of_node(graph, id))))
 }
 
-/// The posteriors of the last layer: the last variational node, together with the
-/// product whose bias it adds.
+fn once(posteriors: impl Iterator<Item = Posterior>) -> Vec<Posterior> {
+    let mut seen = HashSet::new();
+    posteriors.filter(|posterior| seen.insert((posterior.mean, posterior.log_std))).collect()
+}
+
+/// The posteriors of the last layer, together with those of the product whose bias it adds.
 ///
 /// # Errors
 /// When the graph has a cycle.
-pub(crate) fn last_layer(graph: &Graph) -> Result<Vec<Posterior>> {
-    let mut found = Vec::new();
-    for id in graph.op_order()?.into_iter().rev().filter(|&id| is_variational(graph, id)) {
-        found.extend(of_node(graph, id));
-        if graph.node(id).op().is_none_or(|op| op.op_type != "VariationalAdd") {
-            break;
-        }
+pub(crate) fn last_layer(model: &Model) -> Result<Vec<Posterior>> {
+    let graph = &model.graph;
+    let mut layers = random_layers(model)?;
+    let Some((last, mut found)) = layers.pop() else { return Ok(Vec::new()) };
+    if graph.node(last).op().is_some_and(|op| plain_type(op) == "Add") {
+        let slots = 0..graph.arguments(last).len();
+        let product = slots.rev().find_map(|slot| layers::biased_product(graph, last, slot));
+        let product = layers.into_iter().find(|(id, _)| product.is_some_and(|(p, _)| p == *id));
+        found.extend(product.into_iter().flat_map(|(_, posteriors)| posteriors));
     }
-    Ok(found)
+    Ok(once(found.into_iter()))
 }
 
 fn of_node(graph: &Graph, id: NodeId) -> Vec<Posterior> {
@@ -271,10 +193,14 @@ pub(crate) fn expand(
             // Earlier pairs are already single again, so the slot is the plain one.
             arguments.splice(slot..slot + 2, [samples.get(&mean).copied()]);
         }
+        if let (true, [Some(sample)]) = (op.op_type == SAMPLE, arguments.as_slice()) {
+            // What is left of the node is dead.
+            graph.rewire(id.into(), *sample);
+        }
         op.attributes.remove(SLOTS);
+        op.op_type = plain_type(&op).to_owned();
         op.domain = String::new();
         op.overload = String::new();
-        op.op_type = op.op_type.trim_start_matches(PREFIX).to_owned();
         set_call(graph, id, op, &arguments);
     }
     Ok(())
