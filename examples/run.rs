@@ -8,6 +8,7 @@
 //! every output under its own. `--engine` is `auto` (the default), `ort` or `tract`.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use graphs::{DType, Model, Program, Tensor};
@@ -24,7 +25,17 @@ const TYPES: [(DType, Dtype); 6] = [
     (DType::Bool, Dtype::BOOL),
 ];
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            advbnn::print::remark(format_args!("error: {}", advbnn::one_line(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (model, inputs, outputs, engine) = match words.as_slice() {

@@ -35,21 +35,24 @@ impl Pass for Lower {
 fn round(graph: &mut Graph) -> Result<bool> {
     let live = graph.ancestors(graph.outputs.iter().map(|port| port.value));
     let mut changed = false;
-    for id in graph.op_order()?.into_iter().filter(|id| live.contains(id)) {
-        let Some(call) = Call::of(graph, id) else { continue };
+    let order = graph.op_order()?;
+    let mut tape = Tape::new(graph, "");
+    for id in order.into_iter().filter(|id| live.contains(id)) {
+        let Some(call) = Call::of(tape.graph, id) else { continue };
         if let Some(explicit) = ops::explicit_padding(&call)? {
-            graph.node_mut(id).kind = Kind::Op(explicit);
+            tape.graph.node_mut(id).kind = Kind::Op(explicit);
             continue;
         }
-        let (uses, name) = (graph.uses(id.into()), graph.node(id).name.clone());
-        if let Some(y) = ops::plain(&mut Tape::new(graph, &name), id)? {
-            graph.redirect(uses, y);
+        let (uses, name) = (tape.graph.uses(id.into()), tape.graph.node(id).name.clone());
+        tape.set_prefix(&name);
+        if let Some(y) = ops::plain(&mut tape, id)? {
+            tape.graph.redirect(uses, y);
             changed = true;
             continue;
         }
-        let Some(call) = Call::of(graph, id) else { continue };
-        if let Some(body) = body(&call, graph, id)? {
-            ops::replace(&mut Tape::new(graph, &name), id, body)?;
+        let Some(call) = Call::of(tape.graph, id) else { continue };
+        if let Some(body) = body(&call, tape.graph, id)? {
+            ops::replace(&mut tape, id, body)?;
             changed = true;
         }
     }

@@ -1,5 +1,7 @@
 //! Gradients against finite differences, computed on the engine itself.
 
+use std::ops::{Add, Mul};
+
 use graphs::{Graph, Model, Op, Role, Tensor, Value};
 use passes::{Lower, Pass, Tape, gradients};
 use runtime::engine::Engine;
@@ -138,10 +140,9 @@ impl Trial {
             let mut errors = Vec::new();
             for seed in 0..DIRECTIONS {
                 let direction = direction(&point.name, seed, gradient.len());
-                let parts = gradient.iter().zip(&direction);
-                let slope: f64 = parts.map(|(g, d)| g * f64::from(*d)).sum();
-                let along = Line { trial: self, feeds: &feeds, point, direction };
-                errors.push(along.error(&mut runner, slope)? / norm);
+                let gradient = &gradient;
+                let along = Line { trial: self, feeds: &feeds, point, gradient, direction };
+                errors.push(along.error(&mut runner)? / norm);
             }
             // NaN sorts behind every number.
             errors.sort_by(f64::total_cmp);
@@ -159,41 +160,65 @@ struct Line<'t> {
     trial: &'t Trial,
     feeds: &'t Values,
     point: &'t Point,
+    gradient: &'t [f64],
     direction: Vec<f32>,
 }
 
+/// The function at a point, and what the gradient makes of the way there.
+struct Ahead {
+    value: f64,
+    promised: f64,
+}
+
 impl Line<'_> {
-    /// How far `slope` is from the derivative.
-    fn error(&self, runner: &mut Runner, slope: f64) -> runtime::Result<f64> {
+    /// How far the gradient is from the derivative.
+    fn error(&self, runner: &mut Runner) -> runtime::Result<f64> {
         let step = self.point.reach;
-        let whole = self.central(runner, step)?;
+        let (error, ahead, behind) = self.central(runner, step)?;
         if self.trial.kinks {
-            let at = self.value(runner, 0.0)?;
-            let ahead = (self.value(runner, step)? - at) / f64::from(step);
-            let beyond = (whole - slope).abs() - (ahead - whole).abs();
+            let here = self.at(runner, 0.0)?.value;
+            // The differences ahead and behind lie this far from the one over both.
+            let apart = (ahead + behind - 2.0 * here) / f64::from(2.0 * step);
+            let beyond = error.abs() - apart.abs();
             // Not `max`, which would take NaN for 0.
             return Ok(if beyond < 0.0 { 0.0 } else { beyond });
         }
         // Richardson's extrapolation to a step of 0.
-        let half = self.central(runner, step / 2.0)?;
-        Ok(((4.0 * half - whole) / 3.0 - slope).abs())
+        let (half, ..) = self.central(runner, step / 2.0)?;
+        Ok(((4.0 * half - error) / 3.0).abs())
     }
 
-    fn central(&self, runner: &mut Runner, step: f32) -> runtime::Result<f64> {
-        let difference = self.value(runner, step)? - self.value(runner, -step)?;
-        Ok(difference / f64::from(2.0 * step))
+    /// The error of the gradient over a step ahead and one behind, and the values there.
+    fn central(&self, runner: &mut Runner, step: f32) -> runtime::Result<(f64, f64, f64)> {
+        let (ahead, behind) = (self.at(runner, step)?, self.at(runner, -step)?);
+        let difference = ahead.value - behind.value - (ahead.promised - behind.promised);
+        Ok((difference / f64::from(2.0 * step), ahead.value, behind.value))
     }
 
-    fn value(&self, runner: &mut Runner, step: f32) -> runtime::Result<f64> {
-        let values = self.point.value.floats()?;
-        let moved = values.iter().zip(&self.direction).map(|(v, d)| v + step * d).collect();
+    fn at(&self, runner: &mut Runner, step: f32) -> runtime::Result<Ahead> {
+        let (from, shape) = (&self.point.value, self.point.value.shape());
+        let moved = match from.values::<f64>() {
+            Ok(values) => Tensor::new(shape, self.moved(&values, step.into()))?,
+            Err(_) => Tensor::new(shape, self.moved(&from.floats()?, step))?,
+        };
+        // The way that was gone, which rounding makes another one than was meant.
+        let way = doubles(&moved).into_iter().zip(doubles(from)).map(|(to, from)| to - from);
+        let promised = way.zip(self.gradient).map(|(d, g)| d * g).sum();
         let mut feeds = self.feeds.clone();
-        feeds.insert(self.point.name.clone(), Tensor::new(self.point.value.shape(), moved)?);
+        feeds.insert(self.point.name.clone(), moved);
         let outputs = runner.run(&feeds)?;
         let weighted = |(name, weights): &(String, Vec<f64>)| -> f64 {
             doubles(&outputs[name]).iter().zip(weights).map(|(y, w)| y * w).sum()
         };
-        Ok(self.trial.weights.iter().map(weighted).sum())
+        Ok(Ahead { value: self.trial.weights.iter().map(weighted).sum(), promised })
+    }
+
+    fn moved<T>(&self, values: &[T], step: T) -> Vec<T>
+    where
+        T: From<f32> + Copy + Add<Output = T> + Mul<Output = T>,
+    {
+        let steps = self.direction.iter().map(|&d| step * T::from(d));
+        values.iter().zip(steps).map(|(&value, step)| value + step).collect()
     }
 }
 
@@ -205,7 +230,9 @@ fn weighted_sum(tape: &mut Tape, outputs: &[Value]) -> passes::Result<(Value, Ve
         let shape = tape.shape(output)?;
         let weight = uniform("weights", i as u64, &shape, -1.0, 1.0);
         weights.push(weight.clone());
+        let dtype = tape.dtype(output)?;
         let weight = tape.constant(weight);
+        let weight = tape.cast(weight, dtype)?;
         let product = tape.apply("Mul", &[output, weight])?;
         let axes: Vec<usize> = (0..shape.len()).collect();
         let sum = tape.reduce_sum(product, &axes, false)?;

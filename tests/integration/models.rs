@@ -127,5 +127,8 @@ pub(crate) fn number(tensor: &Tensor) -> f64 {
 
 /// The elements in double precision.
 pub(crate) fn doubles(tensor: &Tensor) -> Vec<f64> {
-    tensor.floats().expect("floats").iter().map(|&v| f64::from(v)).collect()
+    match tensor.values::<f64>() {
+        Ok(values) => values.into_owned(),
+        Err(_) => tensor.floats().expect("floats").iter().map(|&v| f64::from(v)).collect(),
+    }
 }

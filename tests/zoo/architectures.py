@@ -36,6 +36,12 @@ def torchvision_names():
 
 
 def input_size(name):
+    if name.startswith("timm:"):
+        import timm
+
+        configuration = timm.get_pretrained_cfg(name[5:], allow_unregistered=False)
+        if configuration and configuration.fixed_input_size:
+            return configuration.input_size[-1]
     if "inception" in name:
         return 299
     large = ("alexnet", "vgg11", "vgg11_bn", "vgg13", "vgg16", "vgg16_bn", "vgg19_bn")

@@ -27,7 +27,7 @@ class Tools:
         done = subprocess.run([str(a) for a in arguments], capture_output=True, text=True)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise Failed(f"{arguments[1] if arguments[0] == self.advbnn else 'tract'}: {lines[-1]}")
+            raise Failed(f"{arguments[1] if arguments[0] == self.advbnn else 'tract'}: {lines[0 if 'error' in lines[0].lower() else -1][:300]}")
         return done.stdout, time.monotonic() - start
 
 
@@ -60,31 +60,36 @@ def constants(path):
     return {name: onnx.numpy_helper.to_array(tensor) for name, tensor in floats.items()}
 
 
-def find_weights(name, path, wanted):
+def find_weights(name, path):
     """Where the file keeps PyTorch's weights: {name: (constant, from its gradient to the weight's)}.
 
-    By name or, where the exporter renamed it, by value: the same, transposed, or scaled per
-    output channel by a BatchNormalization that the exporter folded into it.
+    By value, since exporters rename: the same, transposed, or scaled per output channel by a
+    BatchNormalization that the exporter folded into it.
     """
-    held = constants(path)
-    found = {key: (key, lambda gradient: gradient) for key in wanted if key in held and held[key].ndim > 1}
-    if len(found) == len(wanted):
-        return found
+    held, found = constants(path), {}
     for key, value in ends(build(name)).items():
         weight = value.detach().numpy()
-        for constant, array in held.items():
-            if key in found or array.size != weight.size:
-                continue
-            if array.shape == weight.shape and np.array_equal(array, weight):
-                found[key] = (constant, lambda gradient: gradient)
-            elif array.ndim == 2 and array.T.shape == weight.shape and np.array_equal(array.T, weight):
-                found[key] = (constant, lambda gradient: gradient.T)
-            elif array.shape == weight.shape and weight.ndim > 2 and np.abs(array).max() > 0:
-                axes = tuple(range(1, weight.ndim))
-                scale = (array * weight).sum(axes, keepdims=True) / (weight**2).sum(axes, keepdims=True)
-                if np.allclose(array, weight * scale, rtol=1e-4, atol=1e-7):
-                    found[key] = (constant, lambda gradient, scale=scale: gradient * scale)
+        likely = sorted(held, key=lambda constant: constant != key)
+        for constant in (constant for constant in likely if held[constant].size == weight.size):
+            if back := _back(held[constant], weight):
+                found[key] = (constant, back)
+                break
     return found
+
+
+def _back(constant, weight):
+    """What turns the gradient of a constant into that of the weight it was made of."""
+    if constant.shape == weight.shape and np.array_equal(constant, weight):
+        return lambda gradient: gradient
+    if constant.ndim == 2 and constant.T.shape == weight.shape and np.array_equal(constant.T, weight):
+        return lambda gradient: gradient.T
+    if constant.shape == weight.shape and weight.ndim > 2:
+        axes = tuple(range(1, weight.ndim))
+        exact = weight.astype(np.float64)
+        scale = (constant * exact).sum(axes, keepdims=True) / (exact**2).sum(axes, keepdims=True)
+        if np.allclose(constant, exact * scale, rtol=1e-5, atol=1e-8):
+            return lambda gradient: gradient * scale
+    return None
 
 
 def check(name, exporter, model, truth, tools):
@@ -103,8 +108,8 @@ def _check(record, name, model, truth, tools):
     summary = json.loads(tools.run(tools.advbnn, "inspect", model, "--json")[0])
     record |= {key: summary[key] for key in ("nodes", "parameters", "variational")}
     converted, gradient = tools.folder / "converted.onnx", tools.folder / "gradient.onnx"
-    record["convert_s"] = tools.run(tools.advbnn, "convert", model, "-o", converted)[1]
-    weights = find_weights(name, model, [key[2:] for key in truth if key.startswith("d:")]) if small else {}
+    record["convert_s"] = tools.run(tools.advbnn, "convert", model, "-o", converted, "--init-s", 1e-4)[1]
+    weights = find_weights(name, model) if small else {}
     targets = ",".join(["input", *(constant for constant, _ in weights.values())])
     command = [tools.advbnn, "gradient", model, "-o", gradient, "--wrt", targets]
     record["gradient_s"] = tools.run(*command)[1]

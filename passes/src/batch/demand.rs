@@ -66,6 +66,13 @@ impl Probe<'_> {
             }
             "Concat" => (0..inputs.len()).try_for_each(|i| self.demand(source, i, axis, share)),
             "Slice" if own().get(axis) == Some(&size) => self.demand(source, 0, axis, share),
+            // Every row of the result is made of the same row of the first argument.
+            "Conv" | "ConvTranspose" | "AveragePool" | "MaxPool" | "GlobalAveragePool"
+            | "GlobalMaxPool" | "Resize" | "Gemm" | "MatMul"
+                if axis == 0 && own().first() == Some(&size) && own().len() == shape.len() =>
+            {
+                self.demand(source, 0, 0, share)
+            }
             _ => self.demand_elementwise(source, &inputs, &shape, axis, share),
         }
     }

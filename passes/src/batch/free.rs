@@ -72,7 +72,7 @@ impl Probe<'_> {
         for id in self.fixed.op_order()? {
             // What has no rule keeps the shapes that the file states.
             let known = fold::infer_node(&mut self.fixed, id).is_ok();
-            if self.strange.arguments(id).iter().flatten().any(|v| self.reached.contains(&v.node)) {
+            if self.strange.arguments(id).iter().flatten().any(|v| self.follows(*v)) {
                 self.reached.insert(id);
                 if self.adapt(id)? == Walk::Changed {
                     return Ok(Walk::Changed);
@@ -101,6 +101,11 @@ impl Probe<'_> {
         let reason =
             format!("fixes the batch size {baked} ({reason}); export with a dynamic batch size");
         Error::Node { node, reason }
+    }
+
+    /// Whether a value of `strange` is computed from the inputs, or their batch size.
+    fn follows(&self, value: Value) -> bool {
+        self.reached.contains(&value.node) || self.held(value).is_some()
     }
 
     /// Where a value of `strange` holds the batch.
@@ -237,8 +242,7 @@ impl Probe<'_> {
                 let (own, others) = (rank(argument)?, rank(other)?);
                 let Some(axis) = (own + held.axis).checked_sub(others) else { continue };
                 let size = self.shape(id, slot).and_then(|shape| shape.get(axis).copied());
-                let lacks = self.held(argument).is_none_or(|mine| mine.axis != axis);
-                if lacks && size == self.baked.checked_mul(held.share()) {
+                if self.held(argument).is_none() && size == self.baked.checked_mul(held.share()) {
                     return Some((slot, axis, held.share()));
                 }
             }

@@ -95,6 +95,19 @@ fn a_class_token_is_repeated_for_every_example() {
 }
 
 #[test]
+fn what_is_computed_from_a_repeated_constant_follows() {
+    let mut net = Net::new(&[2, 9, 4]);
+    let code = net.zeros(&[2, 3, 6, 6]);
+    let kernel = net.zeros(&[4, 3, 2, 2]);
+    let conv = Op::new("Conv").with("strides", vec![2i64, 2]);
+    let code = net.op(conv, &[code, kernel]);
+    let code = net.reshape(code, &[2, 4, -1]);
+    let code = net.op(Op::new("Transpose").with("perm", vec![0i64, 2, 1]), &[code]);
+    let y = net.op(Op::new("Add"), &[net.x, code]);
+    assert_eq!(shape(&net.model(y), 5), [5, 9, 4]);
+}
+
+#[test]
 fn constants_that_differ_between_examples_are_refused() {
     let mut net = Net::new(&[2, 3]);
     let rows = net

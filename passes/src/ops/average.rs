@@ -33,11 +33,12 @@ fn volume(axes: &[Axis]) -> f64 {
 /// The gradient where windows tile: each of its elements repeated over its window.
 fn repeat(s: &mut Adjoint, dy: Value, lead: &[usize], axes: &[Axis]) -> Result<Value> {
     let part = s.number(1.0 / volume(axes))?;
-    let dy = s.apply("Mul", &[dy, part])?;
     let one: Vec<usize> = axes.iter().flat_map(|axis| [axis.count, 1]).collect();
-    let all: Vec<usize> = axes.iter().flat_map(|axis| [axis.count, axis.kernel]).collect();
+    let window: Vec<usize> = axes.iter().flat_map(|axis| [1, axis.kernel]).collect();
     let dy = s.tape.reshape(dy, &[lead, &one].concat())?;
-    let dy = s.tape.expand(dy, &[lead, &all].concat())?;
+    // By a product: tract fails where it pulls an Expand through a convolution of size 1.
+    let parts = s.tape.expand(part, &window)?;
+    let dy = s.apply("Mul", &[dy, parts])?;
     let merged = sizes(axes, |axis| axis.count * axis.kernel);
     let dx = s.tape.reshape(dy, &[lead, &merged].concat())?;
     let margins: Vec<_> = axes.iter().map(|axis| (0, -axis.used_after())).collect();

@@ -34,11 +34,12 @@ pub(super) const TABLE: &[Def] = &[
             Ok(sizes.iter().map(part).collect())
         },
         gradient: Rule(split),
-        eval: None,
+        eval: Some(cut),
         cases: || {
             let in_two = case("Split").with("num_outputs", 2i64).x(&[5, 2]).outputs(2);
             let uneven = case("Split").with("axis", -1i64).x(&[2, 6]).ints(&[1, 3, 2]).outputs(3);
-            vec![in_two, uneven]
+            let four = case("Split").with("num_outputs", 4i64).with("axis", 1i64).x(&[2, 7]);
+            vec![in_two, uneven, four.outputs(4), case("Split").x(&[4, 2]).ints(&[0, 4]).outputs(2)]
         },
     },
 ];
@@ -124,6 +125,27 @@ fn parts(call: &Call) -> Result<(usize, Vec<usize>)> {
     Ok((axis, sizes))
 }
 
+/// Split of a small constant.
+fn cut(call: &Call) -> Folded {
+    let Some(x) = call.constant(0).filter(|x| x.len() <= eval::LIMIT) else { return Ok(None) };
+    if call.has(1) && call.constant(1).is_none() {
+        return Ok(None);
+    }
+    let (axis, sizes) = parts(call)?;
+    let strides = eval::strides(x.shape());
+    let (mut at, mut tensors) = (0, Vec::new());
+    for size in sizes {
+        let mut shape = x.shape().to_vec();
+        shape.iter_mut().skip(axis).take(1).for_each(|n| *n = size);
+        let first = at * strides.get(axis).copied().unwrap_or(0);
+        let Some(positions) = eval::view(&shape, first, &strides) else { return Ok(None) };
+        let Some(part) = eval::pick(x, &shape, positions)? else { return Ok(None) };
+        tensors.extend(part);
+        at += size as i64;
+    }
+    Ok(Some(tensors))
+}
+
 fn split(s: &mut Adjoint) -> Gradients {
     let (axis, sizes) = parts(&s.call()?)?;
     let mut gradients = Vec::new();
@@ -141,7 +163,7 @@ fn split(s: &mut Adjoint) -> Gradients {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::super::Case;
-    use super::super::trial::{infer, ints, refusal, shape};
+    use super::super::trial::{self, infer, ints, refusal, shape};
     use super::*;
 
     #[test]
@@ -156,6 +178,9 @@ mod tests {
         };
         assert_eq!(sizes(case("Split").with("num_outputs", 3i64).x(&[7])), [3, 3, 1]);
         assert_eq!(sizes(case("Split").x(&[7]).ints(&[5, 2])), [5, 2]);
+        let halves = trial::eval(case("Split").with("num_outputs", 2i64).ints(&[1, 2, 3]));
+        assert_eq!(halves[0].integers().unwrap(), [1, 2]);
+        assert_eq!(halves[1].integers().unwrap(), [3]);
         assert!(refusal(case("Split").x(&[7]).ints(&[5, 3])).contains("add up"));
         assert!(
             refusal(case("Split").with("num_outputs", i64::MAX).x(&[7])).contains("7 elements")

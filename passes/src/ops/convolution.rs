@@ -90,7 +90,12 @@ impl Convolution {
     }
 
     /// ConvTranspose with the same padding on both sides, and what is too much cut off.
-    fn transposed(&self, tape: &mut Tape, windows: Value, weight: Value) -> Result<Value> {
+    pub(super) fn transposed(
+        &self,
+        tape: &mut Tape,
+        windows: Value,
+        weight: Value,
+    ) -> Result<Value> {
         let (mut pads, mut extra, mut margins) = (Vec::new(), Vec::new(), Vec::new());
         for axis in &self.axes {
             let pad = axis.before.min(axis.after).min((axis.reach() - 1) / 2);

@@ -2,7 +2,7 @@
 
 use graphs::{NodeId, Op, Value};
 
-use super::{Call, einsum, gather_nd, pad, slice};
+use super::{Call, columns, crop, einsum, gather_nd, indicator, pad, reverse, slice};
 use crate::{Result, Tape};
 
 /// The node's output made of plainer operators; `None` where every engine takes the node as
@@ -15,10 +15,14 @@ pub fn plain(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
         return Ok(None);
     };
     match op.op_type.as_str() {
+        "CenterCropPad" => crop::plain(tape, id),
+        "Col2Im" => columns::plain(tape, id),
         "Einsum" => einsum::plain(tape, id),
         "GatherND" | "ScatterND" => gather_nd::plain(tape, id),
         "MatMul" => dot(tape, id),
+        "OneHot" => indicator::plain(tape, id),
         "Pad" => pad::plain(tape, id),
+        "ReverseSequence" => reverse::plain(tape, id),
         "Slice" => slice::plain(tape, id),
         "Squeeze" | "Unsqueeze" => reshape(tape, id),
         _ => Ok(None),

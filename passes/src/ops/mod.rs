@@ -17,9 +17,11 @@ mod border;
 mod broadcast;
 mod call;
 mod case;
+mod columns;
 mod concat;
 mod conv;
 mod convolution;
+mod crop;
 mod cumulate;
 mod dropout;
 mod einsum;
@@ -30,6 +32,7 @@ mod gather;
 mod gather_nd;
 #[cfg(test)]
 mod hostile;
+mod indicator;
 mod interpolation;
 mod logic;
 mod losses;
@@ -50,6 +53,7 @@ mod reduce;
 mod rescale;
 mod reshape;
 mod resize;
+mod reverse;
 mod scatter;
 mod schedule;
 mod slice;
@@ -57,6 +61,7 @@ mod softmax;
 mod source;
 mod space;
 mod tile;
+mod topk;
 #[cfg(test)]
 mod trial;
 mod triangle;
@@ -119,14 +124,17 @@ pub enum Gradient {
 static FAMILIES: &[&[Def]] = &[
     activation::TABLE,
     bits::TABLE,
+    columns::TABLE,
     concat::TABLE,
     conv::TABLE,
-    dropout::TABLE,
+    crop::TABLE,
     cumulate::TABLE,
+    dropout::TABLE,
     einsum::TABLE,
     elementwise::TABLE,
     gather::TABLE,
     gather_nd::TABLE,
+    indicator::TABLE,
     logic::TABLE,
     losses::TABLE,
     matmul::TABLE,
@@ -142,6 +150,7 @@ static FAMILIES: &[&[Def]] = &[
     rescale::TABLE,
     reshape::TABLE,
     resize::TABLE,
+    reverse::TABLE,
     scatter::TABLE,
     slice::TABLE,
     softmax::TABLE,
@@ -150,6 +159,7 @@ static FAMILIES: &[&[Def]] = &[
     space::TABLE,
     trigonometry::TABLE,
     tile::TABLE,
+    topk::TABLE,
     triangle::TABLE,
 ];
 

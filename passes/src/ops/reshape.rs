@@ -17,6 +17,8 @@ pub(super) const TABLE: &[Def] = &[
                 case("Reshape").x(&[2, 3, 4]).ints(&[0, -1]),
                 case("Reshape").x(&[2, 3, 4]).ints(&[4, 3, 2]),
                 case("Reshape").x(&[1, 1]).ints(&[]),
+                case("Reshape").with("allowzero", 1i64).x(&[2, 3]).ints(&[3, -1]),
+                case("Reshape").x(&[]).ints(&[1, -1]),
             ]
         },
     },
@@ -44,6 +46,7 @@ pub(super) const TABLE: &[Def] = &[
                 case("Squeeze").x(&[1, 3, 1, 2]),
                 case("Squeeze").x(&[1, 3, 1, 2]).ints(&[-2]),
                 case("Squeeze").x(&[1, 3, 1, 2]).ints(&[0, 2]),
+                case("Squeeze").x(&[1, 3, 1, 2, 1]).ints(&[-1, 0]),
             ]
         },
     },
@@ -56,6 +59,7 @@ pub(super) const TABLE: &[Def] = &[
             vec![
                 case("Unsqueeze").x(&[2, 3]).ints(&[0]),
                 case("Unsqueeze").x(&[2, 3]).ints(&[-1, 1]),
+                case("Unsqueeze").x(&[2, 3]).ints(&[3, 0]),
             ]
         },
     },

@@ -2,7 +2,8 @@
 
 use graphs::{Attribute, DType, Fact, Tensor};
 
-use super::{Call, Def, Gradient, case, eval};
+use super::eval::{self, Numbers};
+use super::{Call, Def, Gradient, case};
 use crate::{Result, signed};
 use Gradient::Zero;
 
@@ -71,36 +72,23 @@ pub(super) const TABLE: &[Def] = &[
         infer: |call| Ok(vec![Fact::new(call.dtype(0)?, &[range(call)?.1])]),
         gradient: Zero,
         eval: Some(|call| {
-            if eval::constants(call).is_none() || call.dtype(0)? != DType::I64 {
-                return Ok(None);
-            }
-            let ([start, delta], count) = range(call)?;
+            let ([start, step], count) = range(call)?;
             if count > eval::LIMIT {
                 return Ok(None);
             }
-            let values: Vec<i64> =
-                (0..count as i64).map(|i| start as i64 + i * delta as i64).collect();
-            Ok(Some(vec![Tensor::vector(&values)]))
+            let values = (0..count).map(|i| start + i as f64 * step);
+            let dtype = call.dtype(0)?;
+            let numbers = match dtype {
+                DType::F32 | DType::F64 => Numbers::Floats(values.collect()),
+                _ => Numbers::Ints(values.map(|value| value as i64).collect()),
+            };
+            eval::one(eval::write(dtype, vec![count], numbers))
         }),
         cases: || {
             let floats = case("Range").scalar(1f32).scalar(-1f32).scalar(-0.5f32);
             vec![
                 case("Range").scalar(2i64).scalar(9i64).scalar(3i64),
                 floats.tract_lacks("Range of floats"),
-            ]
-        },
-    },
-    Def {
-        op: "OneHot",
-        infer: one_hot,
-        gradient: Zero,
-        eval: None,
-        cases: || {
-            let labels = || case("OneHot").ints(&[1, 0, 2]);
-            let values = || Tensor::vector(&[0f32, 1.0]);
-            vec![
-                labels().scalar(3i64).constant(values()),
-                labels().with("axis", 0i64).ints(&[4]).constant(values()),
             ]
         },
     },
@@ -171,24 +159,10 @@ fn range(call: &Call) -> Result<([f64; 2], usize)> {
     Ok(([start, step], count as usize))
 }
 
-/// Adds an axis of `depth`, by default at the end.
-fn one_hot(call: &Call) -> Result<Vec<Fact>> {
-    let (mut shape, depth) = (call.shape(0)?, call.required_integers(1)?);
-    let axis = call.axis(call.op.int("axis", -1), shape.len() + 1)?;
-    match depth.as_slice() {
-        &[depth] if depth > 0 => shape.insert(axis, call.size(depth)?),
-        other => return Err(call.error(format!("the depth is {other:?}, not one positive size"))),
-    }
-    if call.shape(2)? != [2] {
-        return Err(call.error("argument 2 must be the two values for off and on"));
-    }
-    Ok(vec![Fact::new(call.dtype(2)?, &shape)])
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::super::trial::{eval, infer, ints, refusal, shape};
+    use super::super::trial::{eval, ints, refusal, shape};
     use super::*;
 
     #[test]
@@ -221,20 +195,9 @@ mod tests {
         assert_eq!(ints(range(2, 9, 3)), [2, 5, 8]);
         assert_eq!(ints(range(3, 0, -2)), [3, 1]);
         assert_eq!(shape(range(3, 0, 1)), [0]);
+        let halves = &eval(case("Range").scalar(1f32).scalar(2.2f32).scalar(0.5f32))[0];
+        assert_eq!(*halves.floats().unwrap(), [1.0, 1.5, 2.0]);
         assert!(refusal(range(0, 1, 0)).contains("step of 0"));
         assert!(refusal(range(i64::MIN, i64::MAX, 1)).contains("out of range"));
-    }
-
-    #[test]
-    fn one_hot_adds_an_axis() {
-        let labels = |axis: i64, depth: i64| {
-            let values = Tensor::vector(&[0f32, 1.0]);
-            case("OneHot").with("axis", axis).ints(&[1, 0, 2]).scalar(depth).constant(values)
-        };
-        let fact = &infer(labels(-1, 5)).unwrap()[0];
-        assert_eq!(fact, &Fact::new(DType::F32, &[3, 5]));
-        assert_eq!(shape(labels(0, 5)), [5, 3]);
-        assert!(refusal(labels(0, 0)).contains("positive"));
-        assert!(refusal(labels(2, 5)).contains("out of range"));
     }
 }

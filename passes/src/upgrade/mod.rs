@@ -4,11 +4,17 @@
 //! that needs work; to support a later opset, add what it changed to [`newer`] and
 //! raise [`NEWEST`].
 
+mod attention;
 mod newer;
+mod normalize;
 mod older;
+mod quantize;
+mod rotary;
 mod site;
 #[cfg(test)]
 mod tests;
+mod types;
+mod windows;
 
 use graphs::{Attribute, Graph, Kind, Model, NodeId, OPSET};
 
@@ -51,7 +57,12 @@ impl Pass for Upgrade {
         upgrade(&mut model.graph, &mut names, from)?;
         model.opsets.remove("ai.onnx");
         model.opsets.insert(String::new(), OPSET);
-        model.header.ir_version = Some(model.header.ir_version().max(IR_VERSION));
+        let mut ir_version = model.header.ir_version().max(IR_VERSION);
+        if from > OPSET && model.header.configuration.is_empty() {
+            // Engines refuse newer ones, which but for device configurations brought types only.
+            ir_version = ir_version.min(graphs::IR_VERSION);
+        }
+        model.header.ir_version = Some(ir_version);
         Ok(())
     }
 }
@@ -61,10 +72,8 @@ impl Pass for Upgrade {
 enum Rule {
     /// The call is rewritten.
     Rewrite(fn(&mut Site) -> Result<()>),
-    /// The attribute is new: it is dropped if it says what was meant without it.
-    Default(&'static str, &'static str),
-    /// The attribute may not have this new value.
-    Without(&'static str, &'static str),
+    /// The attribute is new, and says something of types that are new themselves.
+    Forget(&'static str),
     /// The operator did not exist before.
     Appeared,
     /// The change cannot be made good.
@@ -76,13 +85,14 @@ fn upgrade(graph: &mut Graph, names: &mut Names, from: i64) -> Result<()> {
         for body in bodies(graph, id) {
             upgrade(body, names, from)?;
         }
-        inherit_type(graph, id);
+        types::note(graph, id);
         let Some(mut site) = Site::of(graph, names, id, from) else { continue };
         if from < OPSET {
             for version in from + 1..=OPSET {
                 apply(older::TABLE, version, &mut site)?;
             }
         } else {
+            types::narrow(&mut site, from)?;
             for version in (OPSET + 1..=from).rev() {
                 apply(newer::TABLE, version, &mut site)?;
             }
@@ -110,17 +120,7 @@ fn apply(table: &[(i64, &[&str], Rule)], version: i64, site: &mut Site) -> Resul
     for (.., rule) in rows {
         match *rule {
             Rule::Rewrite(rule) => rule(site)?,
-            Rule::Default(name, value) => {
-                let found = site.op.attributes.remove(name);
-                if found.is_some_and(|found| !says(&found, value)) {
-                    return Err(site.refuse(format!("opset {version} brought `{name}`")));
-                }
-            }
-            Rule::Without(name, value) => {
-                if site.op.attributes.get(name).is_some_and(|found| says(found, value)) {
-                    return Err(site.refuse(format!("opset {version} brought {name} `{value}`")));
-                }
-            }
+            Rule::Forget(name) => _ = site.op.attributes.remove(name),
             Rule::Appeared => {
                 return Err(site.refuse(format!("{op} appeared in opset {version}")));
             }
@@ -130,31 +130,4 @@ fn apply(table: &[(i64, &[&str], Rule)], version: i64, site: &mut Site) -> Resul
         }
     }
     Ok(())
-}
-
-fn says(attribute: &Attribute, text: &str) -> bool {
-    match attribute {
-        Attribute::Int(value) => value.to_string() == text,
-        Attribute::String(value) => *value == text.as_bytes(),
-        _ => false,
-    }
-}
-
-/// Passes the element type of argument 0 on to output 0, for the operators of
-/// classifiers that keep it: constants that a rule adds have to be of the same type.
-fn inherit_type(graph: &mut Graph, id: NodeId) {
-    #[rustfmt::skip]
-    const KEEP: &[&str] = &[
-        "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Conv", "ConvTranspose",
-        "Div", "Dropout", "Elu", "Flatten", "Gemm", "GlobalAveragePool", "Identity",
-        "InstanceNormalization", "LRN", "LeakyRelu", "MatMul", "MaxPool", "Mul", "PRelu", "Pad",
-        "ReduceMean", "Relu", "Reshape", "Sigmoid", "Softmax", "Squeeze", "Sub", "Sum", "Tanh",
-        "Transpose", "Unsqueeze",
-    ];
-    let keeps = graph.node(id).op().is_some_and(|op| KEEP.iter().any(|name| op.is(name)));
-    let x = graph.argument(id, 0).filter(|_| keeps);
-    let dtype = x.and_then(|x| graph.fact(x).dtype);
-    if let Some(fact) = graph.node_mut(id).outputs.first_mut() {
-        fact.dtype = fact.dtype.or(dtype);
-    }
 }

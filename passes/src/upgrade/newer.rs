@@ -2,47 +2,46 @@
 
 use graphs::{DType, Op, Tensor, Value};
 
-use super::Rule::{self, Appeared, Default, Refuse, Rewrite, Without};
-use super::site::{Site, float, int, ints, text};
+use super::Rule::{self, Appeared, Forget, Rewrite};
+use super::attention::attention;
+use super::normalize::{group_normalization, rms_normalization};
+use super::quantize::{dequantize, quantize};
+use super::rotary::rotary_embedding;
+use super::site::{Site, float, text};
+use super::windows::{average_pool, pad, resize};
 use crate::Result;
 
 /// What has to be undone of which opset. A change without a row only widened types.
 pub(super) const TABLE: &[(i64, &[&str], Rule)] = &[
     (19, &["AveragePool"], Rewrite(average_pool)),
-    (19, &["Cast", "CastLike", "QuantizeLinear"], Default("saturate", "1")),
+    (19, &["Cast", "CastLike"], Forget("saturate")),
     (19, &["DeformConv"], Appeared),
-    (19, &["Pad"], Without("mode", "wrap")),
-    (19, &["Resize"], Without("coordinate_transformation_mode", "half_pixel_symmetric")),
+    (19, &["Pad"], Rewrite(pad)),
+    (19, &["Resize"], Rewrite(resize)),
     (20, &["AffineGrid", "ImageDecoder"], Appeared),
-    (20, &["DFT"], Refuse("its axis became an argument")),
+    (20, &["DFT"], Rewrite(fourier)),
     (20, &["Gelu"], Rewrite(gelu)),
     (20, &["GridSample"], Rewrite(grid_sample)),
     (20, &["RegexFullMatch", "StringConcat", "StringSplit"], Appeared),
-    (21, &["DequantizeLinear", "QuantizeLinear"], Default("block_size", "0")),
+    (21, &["DequantizeLinear"], Rewrite(dequantize)),
     (21, &["GroupNormalization"], Rewrite(group_normalization)),
-    (21, &["QuantizeLinear"], Default("output_dtype", "0")),
-    (23, &["Attention", "RotaryEmbedding"], Appeared),
-    (23, &["DequantizeLinear"], Default("output_dtype", "0")),
-    (23, &["QuantizeLinear"], Default("precision", "0")),
+    (21, &["QuantizeLinear"], Rewrite(quantize)),
+    (23, &["Attention"], Rewrite(attention)),
     (23, &["RMSNormalization"], Rewrite(rms_normalization)),
-    (24, &["Cast", "CastLike"], Default("round_mode", "up")),
+    (23, &["RotaryEmbedding"], Rewrite(rotary_embedding)),
+    (24, &["Cast", "CastLike"], Forget("round_mode")),
     (24, &["Swish"], Rewrite(swish)),
     (24, &["TensorScatter"], Appeared),
-    (26, &["BitCast", "CumProd"], Appeared),
+    (26, &["BitCast"], Appeared),
+    (26, &["CumProd"], Rewrite(cumulative_product)),
     (27, &["CausalConvWithState", "LinearAttention"], Appeared),
-    (27, &["Range"], Default("stash_type", "1")),
+    (27, &["Range"], Forget("stash_type")),
+    (28, &["BitShift"], Rewrite(bit_shift)),
+    (28, &["Celu"], Rewrite(celu)),
     (28, &["Mod"], Rewrite(modulo)),
-    (28, &["SpaceToDepth"], Default("mode", "DCR")),
+    (28, &["SpaceToDepth"], Rewrite(space_to_depth)),
     (28, &["SwiGLU"], Rewrite(swiglu)),
 ];
-
-fn average_pool(site: &mut Site) -> Result<()> {
-    let dilations = site.take("dilations", ints)?.unwrap_or_default();
-    if dilations.iter().any(|&d| d != 1) {
-        return Err(site.refuse("its windows are dilated"));
-    }
-    Ok(())
-}
 
 /// `x (1 + erf(x / sqrt(2))) / 2`, or with `tanh(sqrt(2 / pi) (x + 0.044715 x^3))` in
 /// the place of erf.
@@ -95,76 +94,140 @@ fn swish(site: &mut Site) -> Result<()> {
 
 fn swiglu(site: &mut Site) -> Result<()> {
     let x = site.x()?;
-    let linear = argument(site, 1)?;
+    let linear = site.given(1)?;
     let gate = swish_gate(site, x)?;
     let swish = site.apply("Mul", &[x, gate]);
     site.become_call(Op::new("Mul"), &[swish, linear]);
     Ok(())
 }
 
+/// Floats could be divided towards zero only: where the signs of remainder and divisor differ, it
+/// is one divisor off.
 fn modulo(site: &mut Site) -> Result<()> {
-    let dtype = site.graph.fact(site.x()?).dtype;
-    if dtype.is_some_and(DType::is_float) && site.op.int("fmod", 0) == 0 {
-        return Err(site.refuse("floats were taken with fmod=1 only"));
+    let x = site.x()?;
+    let float = site.dtype(0).is_none_or(DType::is_float);
+    if !float || site.op.int("fmod", 0) != 0 {
+        return Ok(());
     }
+    let y = site.given(1)?;
+    let rest = site.emit(Op::new("Mod").with("fmod", 1), &[x, y]);
+    let zero = site.number("zero", 0.0, x);
+    let [below, opposite] = [rest, y].map(|value| site.apply("Less", &[value, zero]));
+    let differ = site.apply("Xor", &[below, opposite]);
+    let exact = site.apply("Equal", &[rest, zero]);
+    let inexact = site.apply("Not", &[exact]);
+    let off = site.apply("And", &[differ, inexact]);
+    let other = site.apply("Add", &[rest, y]);
+    site.become_call(Op::new("Where"), &[off, other, rest]);
     Ok(())
 }
 
-/// `x / sqrt(mean(x^2) + epsilon) * scale` (Zhang and Sennrich 2019, equation 4).
-fn rms_normalization(site: &mut Site) -> Result<()> {
+/// `alpha elu(x / alpha)`, for the types that Celu did not take.
+fn celu(site: &mut Site) -> Result<()> {
     let x = site.x()?;
-    let scale = argument(site, 1)?;
-    let axis = site.take("axis", int)?.unwrap_or(-1);
-    let axes: Vec<i64> = match site.rank().and_then(|rank| i64::try_from(rank).ok()) {
-        Some(rank) if (-rank..0).contains(&axis) => (axis..0).collect(),
-        Some(rank) if (0..rank).contains(&axis) => (axis..rank).collect(),
-        None if (-8..0).contains(&axis) => (axis..0).collect(),
-        _ => return Err(site.refuse(format!("nobody knows the axes from {axis} on"))),
-    };
-    let single = to_single(site, x)?;
-    let axes = site.constant("axes", Tensor::vector(&axes));
-    let epsilon = epsilon(site)?;
-    let epsilon = site.constant("epsilon", Tensor::scalar(epsilon));
-    let square = site.apply("Mul", &[single, single]);
-    let mean = site.apply("ReduceMean", &[square, axes]);
-    let mean = site.apply("Add", &[mean, epsilon]);
-    let root = site.apply("Sqrt", &[mean]);
-    let normal = site.apply("Div", &[single, root]);
-    let normal = from_single(site, normal, x);
-    site.become_call(Op::new("Mul"), &[normal, scale]);
+    if site.dtype(0) == Some(DType::F32) {
+        return Ok(());
+    }
+    let alpha = site.take("alpha", float)?.unwrap_or(1.0);
+    let alpha = site.number("alpha", alpha, x);
+    let scaled = site.apply("Div", &[x, alpha]);
+    let y = site.apply("Elu", &[scaled]);
+    site.become_call(Op::new("Mul"), &[y, alpha]);
     Ok(())
 }
 
-/// Each group of channels is one channel of an InstanceNormalization; scale and bias,
-/// one per channel since opset 21, come after it.
-fn group_normalization(site: &mut Site) -> Result<()> {
-    let x = site.x()?;
-    let [scale, bias] = [argument(site, 1)?, argument(site, 2)?];
-    let groups = match site.take("num_groups", int)?.map(usize::try_from) {
-        Some(Ok(groups @ 1..=65_536)) => groups,
-        _ => return Err(site.refuse("num_groups must lie between 1 and 65536")),
+fn bit_shift(site: &mut Site) -> Result<()> {
+    match site.dtype(0) {
+        Some(DType::I8 | DType::I16 | DType::I32 | DType::I64) => {
+            Err(site.refuse("opset 28 brought shifts of signed integers"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The axis was an attribute.
+fn fourier(site: &mut Site) -> Result<()> {
+    let axis = match site.argument(2) {
+        None => -2,
+        Some(axis) => {
+            let constant = site.graph.tensor(axis).and_then(|axis| axis.integers().ok());
+            let [axis] = *constant.unwrap_or_default() else {
+                return Err(site.refuse("its axis is not constant"));
+            };
+            axis
+        }
     };
-    let Some(rank @ 2..) = site.rank() else {
+    let rank = site.rank().and_then(|rank| i64::try_from(rank).ok());
+    let Some(axis) = rank.map(|rank| if axis < 0 { axis + rank } else { axis }) else {
         return Err(site.refuse("the number of its dimensions is not known"));
     };
-    let single = to_single(site, x)?;
-    let shape = site.apply("Shape", &[x]);
-    let grouped = site.constant("groups", Tensor::vector(&[0, groups as i64, -1]));
-    let grouped = site.apply("Reshape", &[single, grouped]);
-    let one = site.constant("one", Tensor::full(&[groups], 1f32)?);
-    let zero = site.constant("zero", Tensor::full(&[groups], 0f32)?);
-    let epsilon = epsilon(site)?;
-    let instance = Op::new("InstanceNormalization").with("epsilon", epsilon);
-    let normal = site.emit(instance, &[grouped, one, zero]);
-    let normal = site.apply("Reshape", &[normal, shape]);
-    let normal = from_single(site, normal, x);
-    let axes: Vec<i64> = (1..rank as i64 - 1).collect();
-    let axes = site.constant("axes", Tensor::vector(&axes));
-    let scale = site.apply("Unsqueeze", &[scale, axes]);
-    let bias = site.apply("Unsqueeze", &[bias, axes]);
-    let scaled = site.apply("Mul", &[normal, scale]);
-    site.become_call(Op::new("Add"), &[scaled, bias]);
+    site.arguments.truncate(2);
+    site.op.attributes.insert("axis".to_owned(), axis.into());
     Ok(())
+}
+
+/// Channels in front of the places in a block: DCR has them behind.
+fn space_to_depth(site: &mut Site) -> Result<()> {
+    if site.take("mode", text)?.as_deref() != Some("CRD") {
+        return Ok(());
+    }
+    let x = site.x()?;
+    let block = site.op.int("blocksize", 1);
+    let (Some(channels), Some(places)) = (site.size(x, 1), block.checked_mul(block)) else {
+        return Err(site.refuse("its mode is CRD, and the number of channels is not known"));
+    };
+    let y = site.emit(site.op.clone(), &[x]);
+    let split = site.constant("split", Tensor::vector(&[0, places, channels, -1]));
+    let split = site.apply("Reshape", &[y, split]);
+    let swapped = site.emit(Op::new("Transpose").with("perm", vec![0, 2, 1, 3]), &[split]);
+    let shape = site.emit(Op::new("Shape"), &[y]);
+    site.become_call(Op::new("Reshape"), &[swapped, shape]);
+    Ok(())
+}
+
+/// Products of 1, 2, 4, ... neighbours: each step multiplies by what lies as far behind.
+fn cumulative_product(site: &mut Site) -> Result<()> {
+    let x = site.x()?;
+    let axis = site.argument(1).and_then(|axis| site.graph.tensor(axis)?.integers().ok());
+    let axis = axis.as_deref().and_then(|axis| axis.first().copied());
+    let rank = site.rank().and_then(|rank| i64::try_from(rank).ok());
+    let axis = axis.zip(rank).map(|(axis, rank)| if axis < 0 { axis + rank } else { axis });
+    let size = axis.and_then(|axis| site.size(x, usize::try_from(axis).ok()?));
+    let (Some(axis), Some(size)) = (axis, size) else {
+        return Err(site.refuse("its axis, or the size there, is not known"));
+    };
+    let [exclusive, reverse] = ["exclusive", "reverse"].map(|name| site.op.int(name, 0) != 0);
+    let one = site.number("one", 1.0, x);
+    let mut y = if reverse { backwards(site, x, axis) } else { x };
+    if exclusive {
+        y = shifted(site, y, axis, 1, size, one);
+    }
+    let mut reach = 1;
+    while reach < size {
+        let behind = shifted(site, y, axis, reach, size, one);
+        y = site.apply("Mul", &[y, behind]);
+        reach *= 2;
+    }
+    if reverse {
+        y = backwards(site, y, axis);
+    }
+    site.become_call(Op::new("Identity"), &[y]);
+    Ok(())
+}
+
+/// `x` moved along an axis of that size, with ones coming in.
+fn shifted(site: &mut Site, x: Value, axis: i64, by: i64, size: i64, one: Value) -> Value {
+    let at = site.constant("axis", Tensor::vector(&[axis]));
+    let pads = site.constant("pads", Tensor::vector(&[by, 0]));
+    let longer = site.apply("Pad", &[x, pads, one, at]);
+    let [from, to] = [0, size].map(|end| site.constant("end", Tensor::vector(&[end])));
+    site.apply("Slice", &[longer, from, to, at])
+}
+
+fn backwards(site: &mut Site, x: Value, axis: i64) -> Value {
+    let [from, to, at, step] =
+        [-1, i64::MIN, axis, -1].map(|number| site.constant("number", Tensor::vector(&[number])));
+    site.apply("Slice", &[x, from, to, at, step])
 }
 
 fn grid_sample(site: &mut Site) -> Result<()> {
@@ -178,32 +241,4 @@ fn grid_sample(site: &mut Site) -> Result<()> {
     };
     site.op.attributes.insert("mode".to_owned(), older.into());
     Ok(())
-}
-
-fn argument(site: &Site, slot: usize) -> Result<Value> {
-    site.argument(slot).ok_or_else(|| site.refuse(format!("argument {slot} is missing")))
-}
-
-fn epsilon(site: &mut Site) -> Result<f32> {
-    Ok(site.take("epsilon", float)?.unwrap_or(1e-5))
-}
-
-/// `x` as float32, in which statistics are computed unless `stash_type` says otherwise.
-fn to_single(site: &mut Site, x: Value) -> Result<Value> {
-    let single = i64::from(DType::F32.code());
-    if site.take("stash_type", int)?.unwrap_or(single) != single {
-        return Err(site.refuse("stash_type must be float32"));
-    }
-    if site.graph.fact(x).dtype == Some(DType::F32) {
-        return Ok(x);
-    }
-    Ok(site.emit(Op::new("Cast").with("to", single), &[x]))
-}
-
-/// `y` as the type that `like` had before [`to_single`].
-fn from_single(site: &mut Site, y: Value, like: Value) -> Value {
-    match site.graph.fact(like).dtype {
-        Some(DType::F32) => y,
-        _ => site.apply("CastLike", &[y, like]),
-    }
 }

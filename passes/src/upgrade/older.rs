@@ -44,11 +44,29 @@ const REDUCTIONS: &[&str] = &[
     "ReduceSumSquare",
 ];
 
+/// With `spatial` 0 every pixel has statistics of its own: `(x - mean) / sqrt(var + epsilon)
+/// * scale + bias`, each but `x` of shape `[C, H, W]`.
 fn batch_normalization_spatial(site: &mut Site) -> Result<()> {
     match site.take("spatial", int)? {
-        None | Some(1) => Ok(()),
-        Some(_) => Err(site.refuse("spatial=0 normalizes every pixel by itself")),
+        None | Some(1) => return Ok(()),
+        Some(_) if (1..site.outputs()).any(|slot| site.has_output(slot)) => {
+            return Err(site.refuse("it trains statistics of every pixel by itself"));
+        }
+        Some(_) => {}
     }
+    let x = site.x()?;
+    let [scale, bias, mean, variance] =
+        [site.given(1)?, site.given(2)?, site.given(3)?, site.given(4)?];
+    let epsilon = site.take("epsilon", float)?.unwrap_or(1e-5);
+    let epsilon = site.number("epsilon", epsilon, variance);
+    let variance = site.apply("Add", &[variance, epsilon]);
+    let deviation = site.apply("Sqrt", &[variance]);
+    let factor = site.apply("Div", &[scale, deviation]);
+    let centred = site.apply("Sub", &[x, mean]);
+    let scaled = site.apply("Mul", &[centred, factor]);
+    site.truncate_outputs(1);
+    site.become_call(Op::new("Add"), &[scaled, bias]);
+    Ok(())
 }
 
 /// Up to opset 13 the number of outputs says whether the node trains.

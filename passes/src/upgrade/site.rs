@@ -1,7 +1,8 @@
 //! What a rule of the upgrade sees: one call, as plain data.
 
-use graphs::{Attribute, DType, Fact, Graph, Kind, NodeId, OPSET, Op, Tensor, Value};
+use graphs::{Attribute, DType, Dim, Fact, Graph, Kind, NodeId, OPSET, Op, Tensor, Value};
 
+use super::types;
 use crate::naming::Names;
 use crate::{Error, Result};
 
@@ -12,7 +13,7 @@ use crate::{Error, Result};
 pub(super) struct Site<'a> {
     pub(super) graph: &'a mut Graph,
     names: &'a mut Names,
-    id: NodeId,
+    pub(super) id: NodeId,
     /// The opset that the file was written for.
     from: i64,
     pub(super) op: Op,
@@ -61,6 +62,22 @@ impl<'a> Site<'a> {
     /// When it is absent.
     pub(super) fn x(&self) -> Result<Value> {
         self.argument(0).ok_or_else(|| self.refuse("its first argument is missing"))
+    }
+
+    /// Argument `slot`.
+    ///
+    /// # Errors
+    /// When it is absent.
+    pub(super) fn given(&self, slot: usize) -> Result<Value> {
+        self.argument(slot).ok_or_else(|| self.refuse(format!("argument {slot} is missing")))
+    }
+
+    /// The size of a value along an axis, if known.
+    pub(super) fn size(&self, value: Value, axis: usize) -> Option<i64> {
+        match self.graph.fact(value).shape.as_ref()?.get(axis)? {
+            Dim::Known(size) => i64::try_from(*size).ok(),
+            _ => None,
+        }
     }
 
     /// The number of dimensions of argument 0, if known.
@@ -140,8 +157,25 @@ impl<'a> Site<'a> {
     /// A new node in front of this one.
     pub(super) fn emit(&mut self, op: Op, arguments: &[Value]) -> Value {
         let arguments: Vec<_> = arguments.iter().copied().map(Some).collect();
+        self.emit_many(op, &arguments, 1).into()
+    }
+
+    /// A new node with that many outputs in front of this one.
+    pub(super) fn emit_many(
+        &mut self,
+        op: Op,
+        arguments: &[Option<Value>],
+        outputs: usize,
+    ) -> NodeId {
         let name = self.name(&op.op_type);
-        self.graph.op(&name, op, &arguments, vec![Fact::default()]).into()
+        let id = self.graph.op(&name, op, arguments, vec![Fact::default(); outputs]);
+        types::note(self.graph, id);
+        id
+    }
+
+    /// Makes everybody who reads output `slot` read `value`.
+    pub(super) fn replace_output(&mut self, slot: usize, value: Value) {
+        self.graph.rewire(Value { node: self.id, slot }, value);
     }
 
     /// A new node without attributes in front of this one.

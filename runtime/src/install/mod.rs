@@ -153,11 +153,16 @@ pub fn find(provider: Provider) -> Result<Library> {
 /// No `python3` or no `pip`; the download failed; a wheel is damaged, holds unsafe paths
 /// or lacks the library; the disk is full. The cache then is as it was before.
 pub fn install(provider: Provider, progress: &mut dyn FnMut(&str)) -> Result<Library> {
-    let cache = find::cache_folder()?;
-    let target = cache.join(pip::folder_name(provider));
-    if !target.is_dir() {
-        fill(&cache, &target, provider, progress)?;
-    }
+    let packages = pip::packages(provider);
+    let whole = |folder: &Path| match find::library_in(folder, Source::Cache) {
+        Some(_) => Ok(()),
+        None => {
+            let packages = packages.join(", ");
+            Err(Error::OnnxRuntime(format!("{packages}: no ONNX Runtime library inside")))
+        }
+    };
+    let target = find::cache_folder()?.join(pip::folder_name(packages));
+    fetch(&target, packages, &wheel::library, &whole, progress)?;
     let damaged = || {
         Error::file(
             &target,
@@ -169,32 +174,56 @@ pub fn install(provider: Provider, progress: &mut dyn FnMut(&str)) -> Result<Lib
         .ok_or_else(damaged)
 }
 
-/// Builds `target` beside its final place and renames it there whole, so that a
-/// half-done install never bears the final name.
-fn fill(
-    cache: &Path,
+/// Fetches a wheel (`name==version`) from PyPI into the per-user cache, and returns where
+/// the files of one of its folders lie; at once if they are there already.
+///
+/// # Errors
+/// As [`install`]; or the wheel has no such folder.
+pub fn package_folder(package: &'static str, folder: &str) -> Result<PathBuf> {
+    let packages = [package];
+    let place = |path: &str| {
+        let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
+        Some(rest.to_owned()).filter(|rest| !rest.is_empty())
+    };
+    let whole = |unpacked: &Path| match unpacked.read_dir().is_ok_and(|mut f| f.next().is_some()) {
+        true => Ok(()),
+        false => Err(Error::OnnxRuntime(format!("{package}: no folder {folder} inside"))),
+    };
+    let name = format!("{}-{}", pip::folder_name(&packages), folder.replace('/', "-"));
+    let target = find::cache_folder()?.with_file_name("packages").join(name);
+    fetch(&target, &packages, &place, &whole, &mut |_| {})?;
+    Ok(target)
+}
+
+/// Fills `target` with the files of `packages` that `place` gives a place in it, if it is
+/// not there yet. It is built beside its final place and renamed there when `whole` finds
+/// nothing amiss, so that a half-done install never bears the final name.
+fn fetch(
     target: &Path,
-    provider: Provider,
+    packages: &[&str],
+    place: &dyn Fn(&str) -> Option<String>,
+    whole: &dyn Fn(&Path) -> Result<()>,
     progress: &mut dyn FnMut(&str),
 ) -> Result<()> {
+    if target.is_dir() {
+        return Ok(());
+    }
+    let cache = target.parent().unwrap_or(target);
     std::fs::create_dir_all(cache).map_err(|error| Error::file(cache, error))?;
     let work = tempfile::Builder::new()
         .prefix(find::UNFINISHED)
         .tempdir_in(cache)
         .map_err(|error| Error::file(cache, error))?;
-    let unpacked = work.path().join("libraries");
+    let unpacked = work.path().join("unpacked");
     std::fs::create_dir(&unpacked).map_err(|error| Error::file(&unpacked, error))?;
-    for package in pip::packages(provider) {
+    for package in packages {
         progress(&format!("downloading {package}"));
         let wheel = pip::download(package, work.path())?;
         progress(&format!("unpacking {package}"));
-        wheel::unpack(&wheel, &unpacked)?;
+        wheel::unpack(&wheel, &unpacked, place)?;
         std::fs::remove_file(&wheel).map_err(|error| Error::file(&wheel, error))?;
     }
-    if find::library_in(&unpacked, Source::Cache).is_none() {
-        let packages = pip::packages(provider).join(", ");
-        return Err(Error::OnnxRuntime(format!("{packages}: no ONNX Runtime library inside")));
-    }
+    whole(&unpacked)?;
     match std::fs::rename(&unpacked, target) {
         Err(error) if !target.is_dir() => Err(Error::file(target, error)),
         // Another process was first: its copy is as good as ours.

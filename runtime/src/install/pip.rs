@@ -29,9 +29,9 @@ pub(super) fn packages(provider: Provider) -> &'static [&'static str] {
     }
 }
 
-/// The cache folder of a provider's library, such as `onnxruntime-1.31.1`.
-pub(super) fn folder_name(provider: Provider) -> String {
-    packages(provider).first().copied().unwrap_or_default().replace("==", "-")
+/// The cache folder of packages, named after the first: `onnxruntime-1.31.1`.
+pub(super) fn folder_name(packages: &[&str]) -> String {
+    packages.first().copied().unwrap_or_default().replace("==", "-")
 }
 
 /// Downloads the wheel of `package` (`name==version`) into a folder of its own under
@@ -65,9 +65,11 @@ pub(super) fn download(package: &str, folder: &Path) -> Result<PathBuf> {
 }
 
 fn by_hand(package: &str) -> String {
-    format!(
-        "install Python 3 with pip, or point ORT_DYLIB_PATH at the library inside the wheel of {package}"
-    )
+    let library = match package.starts_with("onnxruntime") {
+        true => format!(", or point ORT_DYLIB_PATH at the library inside the wheel of {package}"),
+        false => String::new(),
+    };
+    format!("install Python 3 with pip{library}")
 }
 
 /// The last line in which `pip` says what went wrong.
@@ -90,7 +92,7 @@ mod tests {
         for provider in Provider::ALL {
             assert!(packages(provider).iter().all(|package| package.contains("==")));
         }
-        assert_eq!(folder_name(Provider::OpenVino), "onnxruntime-openvino-1.24.1");
+        assert_eq!(folder_name(packages(Provider::OpenVino)), "onnxruntime-openvino-1.24.1");
     }
 
     #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! Unpacking the shared libraries of a wheel (PEP 427), each checked against `RECORD`.
+//! Unpacking files of a wheel (PEP 427), each checked against `RECORD`.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,8 +14,8 @@ use crate::{Error, Result};
 
 /// The largest `RECORD` that is read, in bytes.
 const LARGEST_RECORD: u64 = 16 << 20;
-/// The largest library that is unpacked, in bytes; cuBLAS and cuDNN have some of 600 MB.
-const LARGEST_LIBRARY: u64 = 4 << 30;
+/// The largest file that is unpacked, in bytes; cuBLAS and cuDNN have some of 600 MB.
+const LARGEST_FILE: u64 = 4 << 30;
 
 /// What `RECORD` says of one file.
 struct Entry {
@@ -25,22 +25,30 @@ struct Entry {
     size: u64,
 }
 
-/// Unpacks every shared library of `wheel` flat into `folder`.
+/// Unpacks every file of `wheel` that `place` gives a path in `folder`.
 ///
 /// # Errors
-/// The file is no wheel, a path in it leads out of it, or a library differs from what
+/// The file is no wheel, a path in it leads out of it, or a file differs from what
 /// `RECORD` says; what was unpacked until then stays in `folder`.
-pub(super) fn unpack(wheel: &Path, folder: &Path) -> Result<()> {
+pub(super) fn unpack(
+    wheel: &Path,
+    folder: &Path,
+    place: &dyn Fn(&str) -> Option<String>,
+) -> Result<()> {
     let bad = |reason: String| Error::file(wheel, format!("{reason}; download the wheel again"));
     let file = File::open(wheel).map_err(|error| Error::file(wheel, error))?;
     let mut archive = ZipArchive::new(file).map_err(|error| bad(error.to_string()))?;
     let names = names(&archive).map_err(bad)?;
     let record = read_record(&mut archive, &names).map_err(bad)?;
-    for name in &names {
-        let Some(file_name) = library_name(name) else { continue };
+    // A name that ends in a slash is a folder's.
+    for name in names.iter().filter(|name| !name.ends_with('/')) {
+        let Some(place) = place(name) else { continue };
         let entry = record.get(name).ok_or_else(|| bad(format!("{name} is not in RECORD")))?;
         let source = archive.by_name(name).map_err(|error| bad(error.to_string()))?;
-        let target = folder.join(file_name);
+        let target = folder.join(place);
+        if let Some(parent) = target.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| Error::file(parent, error))?;
+        }
         if !copy(source.take(entry.size + 1), &target, entry)? {
             return Err(bad(format!("{name} does not match RECORD")));
         }
@@ -78,7 +86,7 @@ fn read_record(
     file.take(LARGEST_RECORD).read_to_string(&mut text).map_err(|error| error.to_string())?;
     let entry = |line: &str| {
         let mut fields = line.rsplitn(3, ',');
-        let size = fields.next()?.parse().ok().filter(|size| *size <= LARGEST_LIBRARY)?;
+        let size = fields.next()?.parse().ok().filter(|size| *size <= LARGEST_FILE)?;
         let hash = fields.next()?.to_owned();
         Some((fields.next()?.to_owned(), Entry { hash, size }))
     };
@@ -86,7 +94,7 @@ fn read_record(
 }
 
 /// The file name of a shared library that ONNX Runtime loads; `None` for all else.
-fn library_name(path: &str) -> Option<&str> {
+pub(super) fn library(path: &str) -> Option<String> {
     let (folder, name) = path.rsplit_once('/')?;
     let wanted = folder == "onnxruntime/capi" || folder.starts_with("nvidia/");
     let library = name.ends_with(".so")
@@ -94,7 +102,7 @@ fn library_name(path: &str) -> Option<&str> {
         || name.ends_with(".dylib")
         || name.ends_with(".dll");
     let binding = name.starts_with("onnxruntime_pybind11_state");
-    (wanted && library && !binding).then_some(name)
+    (wanted && library && !binding).then(|| name.to_owned())
 }
 
 /// Writes `source` to the new file `target`; whether it is what `entry` says.
@@ -152,7 +160,7 @@ mod tests {
         let path = wheel(folder.path(), files, line);
         let target = folder.path().join("out");
         std::fs::create_dir(&target).unwrap();
-        unpack(&path, &target).unwrap_err().to_string()
+        unpack(&path, &target, &library).unwrap_err().to_string()
     }
 
     #[test]
@@ -168,7 +176,7 @@ mod tests {
         let path = wheel(folder.path(), files, honest);
         let target = folder.path().join("out");
         std::fs::create_dir(&target).unwrap();
-        unpack(&path, &target).unwrap();
+        unpack(&path, &target, &library).unwrap();
         let mut names: Vec<_> =
             std::fs::read_dir(&target).unwrap().map(|f| f.unwrap().file_name()).collect();
         names.sort();
@@ -200,6 +208,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.whl");
         std::fs::write(&path, b"not a zip").unwrap();
-        assert!(unpack(&path, folder.path()).unwrap_err().to_string().contains("x.whl"));
+        assert!(unpack(&path, folder.path(), &library).unwrap_err().to_string().contains("x.whl"));
     }
 }

@@ -65,8 +65,8 @@ fn operators(graph: &Graph) -> Vec<&str> {
 
 #[test]
 fn refusals_name_operator_node_and_both_versions() {
-    let message = refused(23, Op::new("Attention"));
-    for part in ["Attention node `call`", "opset 23", "opset 18"] {
+    let message = refused(27, Op::new("LinearAttention"));
+    for part in ["LinearAttention node `call`", "opset 27", "opset 18"] {
         assert!(message.contains(part), "{message}");
     }
     assert!(refused(8, Op::new("Scan")).contains("Scan changed in opset 9"));
