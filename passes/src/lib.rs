@@ -1,6 +1,7 @@
 //! Passes over ONNX graphs: shapes, gradients, variational nodes, optimizers, exports.
 
 mod activations;
+mod affine;
 mod architecture;
 mod batch;
 mod compile;
