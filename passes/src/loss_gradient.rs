@@ -21,7 +21,7 @@ use crate::{
 /// has no gradient rule.
 pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Result<Model> {
     let mut model = model.clone();
-    let batch = batch.or_else(|| crate::batch::fixed_batch(&model.graph)).unwrap_or(1);
+    let batch = batch.or_else(|| crate::fixed_batch(&model.graph)).unwrap_or(1);
     Pipeline::new().then(Hoist).then(Upgrade).then(FixBatch(batch)).run(&mut model)?;
     variational::expand(&mut model.graph, |graph, posterior| {
         let fact = graph.fact(posterior.mean).clone();
