@@ -2,11 +2,11 @@
 //! reads whom.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::{BinaryHeap, HashSet};
 
 use petgraph::Direction;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
-use petgraph::visit::{EdgeRef, IntoEdgeReferences};
+use petgraph::visit::{EdgeRef, IntoEdgeReferences, NodeIndexable};
 
 use crate::{Error, Extras, Fact, GraphExtras, Kind, Node, Op, Role, Tensor};
 
@@ -283,22 +283,23 @@ impl Graph {
 
     /// The same, but the node with the lowest key comes first.
     pub(crate) fn order_by<K: Ord>(&self, key: impl Fn(NodeId) -> K) -> Result<Vec<NodeId>, Error> {
-        let mut waiting: HashMap<NodeId, usize> = HashMap::new();
+        // The number of arguments that are still to come, by index; 0 for what came.
+        let mut waiting = vec![0usize; self.dag.node_bound()];
         let mut ready = BinaryHeap::new();
         for id in self.dag.node_indices() {
-            match self.dag.edges_directed(id, Direction::Incoming).count() {
-                0 => ready.push(Reverse((key(id), id))),
-                n => _ = waiting.insert(id, n),
+            let count = self.dag.edges_directed(id, Direction::Incoming).count();
+            match waiting.get_mut(id.index()) {
+                Some(n) if count > 0 => *n = count,
+                _ => ready.push(Reverse((key(id), id))),
             }
         }
         let mut order = Vec::with_capacity(self.len());
         while let Some(Reverse((_, id))) = ready.pop() {
             order.push(id);
             for edge in self.dag.edges_directed(id, Direction::Outgoing) {
-                if let Some(n) = waiting.get_mut(&edge.target()) {
+                if let Some(n) = waiting.get_mut(edge.target().index()) {
                     *n -= 1;
                     if *n == 0 {
-                        waiting.remove(&edge.target());
                         ready.push(Reverse((key(edge.target()), edge.target())));
                     }
                 }
@@ -311,15 +312,12 @@ impl Graph {
     }
 
     /// A node on a cycle: walk backwards among those that never became ready.
-    fn cyclic(&self, waiting: &HashMap<NodeId, usize>) -> Option<NodeId> {
-        let mut id = *waiting.keys().min()?;
+    fn cyclic(&self, waiting: &[usize]) -> Option<NodeId> {
+        let waits = |id: &NodeId| waiting.get(id.index()).is_some_and(|&n| n > 0);
+        let mut id = self.dag.node_indices().find(waits)?;
         let mut seen = HashSet::new();
         while seen.insert(id) {
-            id = self
-                .dag
-                .neighbors_directed(id, Direction::Incoming)
-                .filter(|p| waiting.contains_key(p))
-                .min()?;
+            id = self.dag.neighbors_directed(id, Direction::Incoming).filter(waits).min()?;
         }
         Some(id)
     }

@@ -1,6 +1,7 @@
 //! Rich operators into few plain ones, for what some engine lacks or gets wrong:
 //!
 //! - LogSoftmax: tract takes the logarithm of a Softmax that has underflowed;
+//! - Celu: tract leaves out its `alpha` in one place;
 //! - `auto_pad`: tract does not know it for ConvTranspose;
 //! - BatchNormalization with parameters that are not constant: tract refuses it, and with
 //!   the statistics of the batch engines disagree;
@@ -35,21 +36,24 @@ impl Pass for Lower {
 fn round(graph: &mut Graph) -> Result<bool> {
     let live = graph.ancestors(graph.outputs.iter().map(|port| port.value));
     let mut changed = false;
-    for id in graph.op_order()?.into_iter().filter(|id| live.contains(id)) {
-        let Some(call) = Call::of(graph, id) else { continue };
+    let order = graph.op_order()?;
+    let mut tape = Tape::new(graph, "");
+    for id in order.into_iter().filter(|id| live.contains(id)) {
+        let Some(call) = Call::of(tape.graph, id) else { continue };
         if let Some(explicit) = ops::explicit_padding(&call)? {
-            graph.node_mut(id).kind = Kind::Op(explicit);
+            tape.graph.node_mut(id).kind = Kind::Op(explicit);
             continue;
         }
-        let (uses, name) = (graph.uses(id.into()), graph.node(id).name.clone());
-        if let Some(y) = ops::plain(&mut Tape::new(graph, &name), id)? {
-            graph.redirect(uses, y);
+        let (uses, name) = (tape.graph.uses(id.into()), tape.graph.node(id).name.clone());
+        tape.set_prefix(&name);
+        if let Some(y) = ops::plain(&mut tape, id)? {
+            tape.graph.redirect(uses, y);
             changed = true;
             continue;
         }
-        let Some(call) = Call::of(graph, id) else { continue };
-        if let Some(body) = body(&call, graph, id)? {
-            ops::replace(&mut Tape::new(graph, &name), id, body)?;
+        let Some(call) = Call::of(tape.graph, id) else { continue };
+        if let Some(body) = body(&call, tape.graph, id)? {
+            ops::replace(&mut tape, id, body)?;
             changed = true;
         }
     }
@@ -65,6 +69,7 @@ fn body(call: &Call, graph: &Graph, id: NodeId) -> Result<Option<Body>> {
         "LogSoftmax" => Some(log_softmax),
         "BatchNormalization" if call.op.int("training_mode", 0) != 0 => Some(training),
         "BatchNormalization" if varies(graph, id) => Some(normalization),
+        "Celu" if call.op.float("alpha", 1.0) != 1.0 => Some(celu),
         "Dropout" if ops::drops(call)? => Some(ops::by_uniform),
         "Bernoulli" => Some(ops::bernoulli),
         "RandomNormalLike" | "RandomUniformLike" => Some(ops::like_shaped),
@@ -93,6 +98,14 @@ fn log_softmax(s: &mut Site) -> Result<Vec<Value>> {
     let sum = s.reduce("ReduceSum", exponential, &[axis])?;
     let log = s.apply("Log", &[sum])?;
     Ok(vec![s.apply("Sub", &[shifted, log])?])
+}
+
+/// `alpha elu(x / alpha)`
+fn celu(s: &mut Site) -> Result<Vec<Value>> {
+    let (x, alpha) = (s.x(0)?, s.number(f64::from(s.op.float("alpha", 1.0)))?);
+    let part = s.apply("Div", &[x, alpha])?;
+    let bent = s.apply("Elu", &[part])?;
+    Ok(vec![s.apply("Mul", &[bent, alpha])?])
 }
 
 /// `x * factor + offset`, where the small vectors `factor = scale / sqrt(var + epsilon)`

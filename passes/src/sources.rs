@@ -194,8 +194,10 @@ fn is_decoding(op: &Op) -> bool {
 /// True for an argument that no gradient is taken for: a statistic, a bound, a factor
 /// of quantization. It may share its constant with a weight, for exporters store equal
 /// tensors once, but it is not that weight.
-pub(crate) fn is_setting(op: &Op, slot: usize) -> bool {
-    match op.op_type.as_str() {
+pub(crate) fn is_setting(graph: &Graph, id: NodeId, slot: usize) -> bool {
+    let Some(op) = graph.node(id).op() else { return false };
+    let slot = variational::plain_slot(graph, id, slot);
+    match variational::plain_type(op) {
         "BatchNormalization" => slot >= 3,
         "Clip" | "Dropout" | "Pad" | "Resize" | "Upsample" | "QuantizeLinear"
         | "DequantizeLinear" => slot >= 1,

@@ -72,7 +72,7 @@ pub fn survey(model: &Model) -> Result<Survey> {
             } else {
                 Some((reader, slot))
             };
-            let Some((reader, slot)) = meeting.filter(|_| !sets(graph, reader, slot)) else {
+            let Some((reader, slot)) = meeting.filter(|_| !is_setting(graph, reader, slot)) else {
                 continue;
             };
             if let Some(reason) = reason(graph, tensor, (reader, slot), &reasons)
@@ -94,10 +94,6 @@ impl Survey {
         let asked = Layer::DEFAULT.contains(&layer);
         (!asked).then(|| format!("{layer} is converted when --layers names it"))
     }
-}
-
-fn sets(graph: &Graph, reader: NodeId, slot: usize) -> bool {
-    graph.node(reader).op().is_some_and(|op| is_setting(op, slot))
 }
 
 /// For every call that depends on constants alone, the first place where its result

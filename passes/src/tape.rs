@@ -1,6 +1,8 @@
 //! Builds graphs: inserts a node and infers its outputs, so that no value is ever
 //! without type and shape.
 
+use std::collections::HashSet;
+
 use graphs::{DType, Element, Fact, Graph, NodeId, Op, Tensor, Value};
 
 use crate::ops::{self, Call, Forms};
@@ -15,19 +17,31 @@ pub struct Tape<'g> {
     pub forms: Forms,
     /// Goes in front of the names of new nodes.
     prefix: String,
+    /// The names of inputs and constants, once one was needed.
+    taken: Option<HashSet<String>>,
 }
 
 impl<'g> Tape<'g> {
     /// A tape on `graph`; new nodes are named `prefix/Operator_index`.
     pub fn new(graph: &'g mut Graph, prefix: &str) -> Tape<'g> {
-        Tape { graph, forms: Forms::default(), prefix: prefix.to_owned() }
+        Tape { graph, forms: Forms::default(), prefix: prefix.to_owned(), taken: None }
     }
 
-    fn name(&self, kind: &str) -> String {
+    /// Names new nodes `prefix/Operator_index` from now on.
+    pub(crate) fn set_prefix(&mut self, prefix: &str) {
+        prefix.clone_into(&mut self.prefix);
+    }
+
+    fn name(&mut self, kind: &str) -> String {
+        let graph = &*self.graph;
+        let taken = self.taken.get_or_insert_with(|| {
+            let sources = graph.ids().map(|id| graph.node(id)).filter(|node| node.op().is_none());
+            sources.map(|node| node.name.clone()).collect()
+        });
         // Node indices are reused only after a sweep, so search on for a free name.
-        (self.graph.len()..)
+        (graph.len()..)
             .map(|i| format!("{}/{kind}_{i}", self.prefix))
-            .find(|name| self.graph.source(name).is_none())
+            .find(|name| taken.insert(name.clone()))
             .unwrap_or_default()
     }
 

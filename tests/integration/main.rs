@@ -6,6 +6,7 @@
 mod backend;
 mod cli;
 mod conversion;
+mod corners;
 mod differences;
 mod engines;
 mod export;

@@ -72,17 +72,21 @@ fn initializers(graph: &Graph) -> Vec<(NodeId, &Tensor)> {
 /// The calls in the file's order; new ones stand right before the first of the file's
 /// that needs them.
 fn calls(graph: &Graph) -> Result<Vec<(NodeId, &Op)>, Error> {
-    let mut places: HashMap<NodeId, usize> = HashMap::with_capacity(graph.len());
+    let bound = graph.ids().last().map_or(0, |id| id.index() + 1);
+    let mut places = vec![usize::MAX; bound];
+    let at = |places: &[usize], id: NodeId| places.get(id.index()).copied();
     for id in graph.order()?.into_iter().rev() {
         let node = graph.node(id);
-        let needed = || graph.successors(id).filter_map(|next| places.get(&next)).min().copied();
+        let needed = graph.successors(id).filter_map(|next| at(&places, next)).min();
         // What is no call is there from the start.
         let start = node.op().is_none().then_some(0);
-        let place = start.or(node.extras.place).or_else(needed).unwrap_or(usize::MAX);
-        places.insert(id, place);
+        let place = start.or(node.extras.place).or(needed);
+        if let (Some(place), Some(slot)) = (place, places.get_mut(id.index())) {
+            *slot = place;
+        }
     }
     let old = |id| graph.node(id).extras.place.is_some();
-    let order = graph.order_by(|id| (places.get(&id).copied(), old(id), id))?;
+    let order = graph.order_by(|id| (at(&places, id), old(id), id))?;
     Ok(order.into_iter().filter_map(|id| Some((id, graph.node(id).op()?))).collect())
 }
 
@@ -170,8 +174,8 @@ fn allows(info: &ValueInfoProto, fact: &Fact) -> bool {
         && shape.is_none_or(|(a, b)| a.len() == b.len() && a.iter().zip(b).all(fits))
 }
 
-/// The type entries of the values for which the file had one, and of those it had
-/// besides, in the file's order.
+/// The type entries of the values for which the file had one, and those that it had
+/// besides (unless the value has another type since), in the file's order.
 fn value_infos(graph: &Graph, names: &Names<'_>, proto: &GraphProto) -> Vec<ValueInfoProto> {
     let ports = proto.input.iter().chain(&proto.output).filter_map(|info| info.name.as_deref());
     let listed: HashSet<&str> = ports.collect();
@@ -182,7 +186,10 @@ fn value_infos(graph: &Graph, names: &Names<'_>, proto: &GraphProto) -> Vec<Valu
     let own: Vec<ValueInfoProto> = named.map(|v| info(graph, v, names.of(v))).collect();
     let values = names.inverse();
     let holds = |info: &&ValueInfoProto| {
-        values.get(info.name()).is_none_or(|&value| says(info, graph.fact(value)))
+        values.get(info.name()).is_none_or(|&value| {
+            let own = graph.node(value.node).extras.infos.get(&value.slot);
+            own.into_iter().chain([*info]).any(|info| says(info, graph.fact(value)))
+        })
     };
     let besides = graph.extras.infos.iter().filter(holds).cloned();
     let mut infos: Vec<ValueInfoProto> = besides.chain(own).collect();

@@ -220,6 +220,9 @@ pub(super) fn read(tensor: &Tensor) -> Option<Numbers> {
             Numbers::Floats(tensor.values::<f32>().ok()?.iter().map(|&v| v.into()).collect())
         }
         DType::F64 => Numbers::Floats(tensor.values::<f64>().ok()?.into_owned()),
+        DType::F16 | DType::BF16 => {
+            Numbers::Floats(tensor.floats().ok()?.iter().map(|&v| v.into()).collect())
+        }
         _ => Numbers::Ints(tensor.integers().ok()?),
     })
 }

@@ -52,8 +52,14 @@ pub(super) const TABLE: &[Def] = &[
 
 /// The shape with an axis of `depth`, by default at the end, and where that axis is.
 fn one_hot(call: &Call) -> Result<(Vec<usize>, usize)> {
-    let (mut shape, depth) = (call.shape(0)?, call.required_integers(1)?);
+    let mut shape = call.shape(0)?;
     let axis = call.axis(call.op.int("axis", -1), shape.len() + 1)?;
+    let depth = call.constant(1).ok_or_else(|| call.error("argument 1 must be a constant"))?;
+    let depth = match eval::read(depth) {
+        Some(Numbers::Ints(depth)) => depth,
+        Some(Numbers::Floats(depth)) => depth.into_iter().map(|depth| depth as i64).collect(),
+        None => Vec::new(),
+    };
     match depth.as_slice() {
         &[depth] if depth > 0 => shape.insert(axis, call.size(depth)?),
         other => return Err(call.error(format!("the depth is {other:?}, not one positive size"))),

@@ -69,7 +69,15 @@ pub(super) const TABLE: &[Def] = &[
             along(s, share)
         }),
         eval: None,
-        cases: || reduce::calls("ReduceLogSumExp"),
+        cases: || {
+            let x = |case: Case| case.x(&[2, 3, 4]);
+            vec![
+                x(case("ReduceLogSumExp")),
+                x(case("ReduceLogSumExp")).ints(&[1, -1]),
+                x(case("ReduceLogSumExp").with("keepdims", 0i64)).ints(&[0]),
+                case("ReduceLogSumExp").with("noop_with_empty_axes", 1i64).x(&[3]),
+            ]
+        },
     },
     Def {
         op: "ReduceProd",

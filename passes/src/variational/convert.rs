@@ -187,7 +187,7 @@ fn draw_once(graph: &mut Graph, rewrite: &Rewrite, [mean, log_std]: [Value; 2]) 
         let Some(op) = graph.node(node).op() else { continue };
         if ["Shape", "Size"].iter().any(|name| op.is(name)) {
             graph.set_argument(node, slot, Some(mean));
-        } else if !is_setting(op, slot) {
+        } else if !is_setting(graph, node, slot) {
             graph.set_argument(node, slot, Some(shown));
         }
     }

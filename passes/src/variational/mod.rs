@@ -13,6 +13,8 @@
 
 mod convert;
 mod functions;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet};
 
@@ -86,6 +88,13 @@ pub(crate) fn plain_type(op: &Op) -> &str {
     plain.unwrap_or(&op.op_type)
 }
 
+/// The argument of the plain operator that argument `slot` of a node is or belongs to.
+pub(crate) fn plain_slot(graph: &Graph, id: NodeId, slot: usize) -> usize {
+    let random = random_arguments(graph, id).unwrap_or_default();
+    let before = random.iter().enumerate().filter(|(shift, (plain, ..))| plain + shift < slot);
+    slot - before.count()
+}
+
 /// How many arguments a node gives its plain operator.
 pub(crate) fn plain_arguments(graph: &Graph, id: NodeId) -> usize {
     let given = graph.arguments(id).iter().flatten().count();
@@ -136,7 +145,8 @@ pub(crate) fn last_layer(model: &Model) -> Result<Vec<Posterior>> {
     let mut layers = random_layers(model)?;
     let Some((last, mut found)) = layers.pop() else { return Ok(Vec::new()) };
     if graph.node(last).op().is_some_and(|op| plain_type(op) == "Add") {
-        let product = (0..2).find_map(|slot| layers::biased_product(graph, last, slot));
+        let slots = 0..graph.arguments(last).len();
+        let product = slots.rev().find_map(|slot| layers::biased_product(graph, last, slot));
         let product = layers.into_iter().find(|(id, _)| product.is_some_and(|(p, _)| p == *id));
         found.extend(product.into_iter().flat_map(|(_, posteriors)| posteriors));
     }
