@@ -1,6 +1,7 @@
 //! Passes over ONNX graphs: shapes, gradients, variational nodes, optimizers, exports.
 
 mod activations;
+mod affine;
 mod architecture;
 mod batch;
 mod compile;
@@ -33,7 +34,7 @@ mod variational;
 
 pub use activations::{Activations, activations};
 pub use architecture::Architecture;
-pub use batch::{FixBatch, FreeBatch, try_free_batch};
+pub use batch::{FixBatch, FreeBatch, fixed_batch, try_free_batch};
 pub use compile::{
     KlScope, Training, attack, initial_state, note_prior, noted_prior, predict, store_state, update,
 };

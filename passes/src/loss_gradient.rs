@@ -19,7 +19,7 @@ use crate::{Error, FixBatch, Fold, Lower, Result, Tape, gradients, loss, variati
 /// has no gradient rule.
 pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Result<Model> {
     let mut model = model.clone();
-    let batch = batch.or_else(|| crate::batch::fixed_batch(&model.graph)).unwrap_or(1);
+    let batch = batch.or_else(|| crate::fixed_batch(&model.graph)).unwrap_or(1);
     Pipeline::opening().then(FixBatch(batch)).run(&mut model)?;
     variational::expand(&mut model.graph, |graph, posterior| {
         let fact = graph.fact(posterior.mean).clone();

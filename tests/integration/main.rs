@@ -5,7 +5,9 @@
 
 mod backend;
 mod cli;
+mod compositions;
 mod conversion;
+mod corners;
 mod differences;
 mod engines;
 mod export;

@@ -1,6 +1,6 @@
 //! Sums of products over named axes.
 
-use graphs::{DType, Fact, NodeId, Op, Tensor, Value, element_count};
+use graphs::{DType, Fact, Op, Tensor, Value, element_count};
 
 use super::broadcast::common_dtype;
 use super::equation::{Equation, Label, write};
@@ -48,7 +48,7 @@ pub(super) const TABLE: &[Def] = &[Def {
 }];
 
 /// The sum over all labels but `output`.
-fn sum(
+pub(super) fn sum(
     tape: &mut Tape,
     terms: &[Vec<Label>],
     output: &[Label],
@@ -128,45 +128,8 @@ fn identity(s: &mut Adjoint, size: usize) -> Result<Value> {
     s.tape.cast(identity, dtype)
 }
 
-/// An Einsum without ellipses, axes of 1 that stretch and diagonals of one term among
-/// several; a sum of one term without diagonals as a ReduceSum. ONNX Runtime lets no axis
-/// behind an ellipsis stretch, tract gets the others wrong.
-pub(super) fn plain(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
-    let Some(call) = Call::of(tape.graph, id) else { return Ok(None) };
-    let equation = Equation::of(&call)?;
-    let hidden = call.op.string("equation").is_some_and(|text| text.contains("..."));
-    let (mut terms, mut arguments, mut changed) = (Vec::new(), Vec::new(), hidden);
-    for (i, term) in equation.terms.iter().enumerate() {
-        let Some(mut x) = tape.graph.argument(id, i) else { return Ok(None) };
-        let shape = tape.shape(x)?;
-        let fits = |(label, size): &(&Label, &usize)| **size == equation.size(**label);
-        let (labels, sizes): (Vec<Label>, Vec<usize>) =
-            term.iter().zip(&shape).filter(fits).map(|(&label, &size)| (label, size)).unzip();
-        if labels.len() < term.len() {
-            x = tape.reshape(x, &sizes)?;
-            changed = true;
-        }
-        let distinct = distinct(&labels);
-        if distinct.len() < labels.len() && equation.terms.len() > 1 {
-            x = sum(tape, &[labels], &distinct, &[x])?;
-            changed = true;
-            terms.push(distinct);
-        } else {
-            terms.push(labels);
-        }
-        arguments.push(x);
-    }
-    match (terms.as_slice(), arguments.as_slice()) {
-        ([term], &[x]) if distinct(term) == *term => {
-            reduce(tape, x, term, &equation.output).map(Some)
-        }
-        _ if changed => sum(tape, &terms, &equation.output, &arguments).map(Some),
-        _ => Ok(None),
-    }
-}
-
 /// The labels, each once.
-fn distinct(term: &[Label]) -> Vec<Label> {
+pub(super) fn distinct(term: &[Label]) -> Vec<Label> {
     let mut distinct = Vec::new();
     for label in term {
         if !distinct.contains(label) {
@@ -174,21 +137,6 @@ fn distinct(term: &[Label]) -> Vec<Label> {
         }
     }
     distinct
-}
-
-/// The sum over all labels of `term` that `output` has not, in the order of `output`.
-fn reduce(tape: &mut Tape, x: Value, term: &[Label], output: &[Label]) -> Result<Value> {
-    let gone: Vec<usize> = term
-        .iter()
-        .enumerate()
-        .filter(|(_, label)| !output.contains(label))
-        .map(|(i, _)| i)
-        .collect();
-    let x = tape.reduce_sum(x, &gone, false)?;
-    let kept: Vec<Label> = term.iter().filter(|label| output.contains(label)).copied().collect();
-    let order: Vec<usize> =
-        output.iter().filter_map(|label| kept.iter().position(|other| other == label)).collect();
-    if order.is_sorted() { Ok(x) } else { tape.transpose(x, &order) }
 }
 
 /// The most products that a constant is worth.

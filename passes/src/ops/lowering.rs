@@ -1,8 +1,10 @@
-//! What tract lacks or gets wrong, said with operators that every engine runs.
+//! What engines lack, get wrong or run slowly, said with other operators.
 
 use graphs::{NodeId, Op, Value};
 
-use super::{Call, columns, crop, einsum, gather_nd, indicator, pad, reverse, slice};
+use super::{
+    Call, adjacent, columns, contraction, crop, gather_nd, grid, indicator, pad, reverse, slice,
+};
 use crate::{Result, Tape};
 
 /// The node's output made of plainer operators; `None` where every engine takes the node as
@@ -15,10 +17,12 @@ pub fn plain(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
         return Ok(None);
     };
     match op.op_type.as_str() {
+        "Add" => adjacent::plain(tape, id),
         "CenterCropPad" => crop::plain(tape, id),
         "Col2Im" => columns::plain(tape, id),
-        "Einsum" => einsum::plain(tape, id),
+        "Einsum" => contraction::plain(tape, id),
         "GatherND" | "ScatterND" => gather_nd::plain(tape, id),
+        "GridSample" => grid::plain(tape, id),
         "MatMul" => dot(tape, id),
         "OneHot" => indicator::plain(tape, id),
         "Pad" => pad::plain(tape, id),

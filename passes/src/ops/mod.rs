@@ -9,6 +9,7 @@
 //! back to the shape of the argument.
 
 mod activation;
+mod adjacent;
 mod adjoint;
 mod average;
 mod bits;
@@ -19,6 +20,7 @@ mod call;
 mod case;
 mod columns;
 mod concat;
+mod contraction;
 mod conv;
 mod convolution;
 mod crop;
@@ -30,6 +32,7 @@ mod equation;
 mod eval;
 mod gather;
 mod gather_nd;
+mod grid;
 #[cfg(test)]
 mod hostile;
 mod indicator;
@@ -134,6 +137,7 @@ static FAMILIES: &[&[Def]] = &[
     elementwise::TABLE,
     gather::TABLE,
     gather_nd::TABLE,
+    grid::TABLE,
     indicator::TABLE,
     logic::TABLE,
     losses::TABLE,

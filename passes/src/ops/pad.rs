@@ -71,6 +71,15 @@ fn infer(call: &Call) -> Result<Vec<Fact>> {
     }
 }
 
+/// The numbers of zeros that the call puts around every axis, if that is all that it does.
+pub(super) fn zeros(call: &Call) -> Result<Option<Vec<(i64, i64)>>> {
+    if call.has(2) || Mode::of(call)? != Mode::Constant {
+        return Ok(None);
+    }
+    let pads = pads(call)?;
+    Ok(Some(pads).filter(|pads| pads.iter().all(|pad| pad.0 >= 0 && pad.1 >= 0)))
+}
+
 /// What is taken away, and what is then put on.
 fn parts(pads: &[(i64, i64)]) -> [Vec<(i64, i64)>; 2] {
     let each = |part: fn(i64) -> i64| pads.iter().map(|&(a, b)| (part(a), part(b))).collect();
