@@ -54,8 +54,24 @@ pub(crate) fn infer(graph: &mut Graph, id: NodeId) {
     let node = graph.node_mut(id);
     for (output, fact) in node.outputs.iter_mut().zip(facts.unwrap_or_default()) {
         output.dtype = fact.dtype.or(output.dtype);
-        output.shape = fact.shape.or(output.shape.take());
+        output.shape = sharper(fact.shape, output.shape.take());
     }
+}
+
+/// What was told, with the sizes that the file states where nothing is told.
+fn sharper(told: Option<Vec<Dim>>, stated: Option<Vec<Dim>>) -> Option<Vec<Dim>> {
+    let (mut told, stated) = match (told, stated) {
+        (Some(told), Some(stated)) => (told, stated),
+        (told, stated) => return told.or(stated),
+    };
+    if told.len() == stated.len() {
+        for (told, stated) in told.iter_mut().zip(stated) {
+            if !matches!(told, Dim::Known(_)) {
+                *told = stated;
+            }
+        }
+    }
+    Some(told)
 }
 
 /// Tells a body what is known of the values that it captures.
