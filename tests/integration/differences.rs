@@ -2,7 +2,7 @@
 
 use std::ops::{Add, Mul};
 
-use graphs::{Graph, Model, Op, Tensor, Value};
+use graphs::{Graph, Model, Op, Role, Tensor, Value};
 use passes::{Lower, Pass, Tape, gradients};
 use runtime::engine::Engine;
 
@@ -81,6 +81,35 @@ impl Trial {
         let values: Vec<Value> = targets.iter().map(|(value, _)| *value).collect();
         let slopes = gradients(tape, loss, &values)?;
         Trial::new(graph, &slopes, targets)
+    }
+
+    /// The gradients with respect to `targets` as a function of the gradients that arrive at
+    /// `outputs`.
+    pub(crate) fn of_gradient(
+        mut graph: Graph,
+        outputs: &[Value],
+        targets: &[(Value, Point)],
+    ) -> passes::Result<Trial> {
+        let tape = &mut Tape::new(&mut graph, "first");
+        let (mut arriving, mut total) = (Vec::new(), None);
+        for (i, &output) in outputs.iter().enumerate() {
+            let (name, shape) = (format!("dy{i}"), tape.shape(output)?);
+            let dy = tape.graph.input(&name, Role::Data, tape.fact(output).clone());
+            let value = uniform(&name, 1, &shape, -1.0, 1.0);
+            arriving.push((dy, Point { name, value, reach: 1.0 / 32.0 }));
+            let product = tape.apply("Mul", &[output, dy])?;
+            let axes: Vec<usize> = (0..shape.len()).collect();
+            let sum = tape.reduce_sum(product, &axes, false)?;
+            total = Some(match total {
+                None => sum,
+                Some(total) => tape.apply("Add", &[total, sum])?,
+            });
+        }
+        let values: Vec<Value> = targets.iter().map(|(value, _)| *value).collect();
+        let slopes = gradients(tape, total.expect("an output"), &values)?;
+        let mut trial = Trial::new(graph, &slopes, &arriving)?;
+        trial.feeds = targets.iter().map(|(_, p)| (p.name.clone(), p.value.clone())).collect();
+        Ok(trial)
     }
 
     /// Multiplies every gradient, so that a test can see that it notices.

@@ -16,20 +16,22 @@ pub(super) const TABLE: &[(i64, &[&str], Rule)] = &[
     (19, &["AveragePool"], Rewrite(average_pool)),
     (19, &["Cast", "CastLike"], Forget("saturate")),
     (19, &["DeformConv"], Appeared),
+    (19, &["DequantizeLinear"], Rewrite(dequantize)),
+    (19, &["Equal"], Rewrite(equal)),
     (19, &["Pad"], Rewrite(pad)),
+    (19, &["QuantizeLinear"], Rewrite(quantize)),
     (19, &["Resize"], Rewrite(resize)),
     (20, &["AffineGrid", "ImageDecoder"], Appeared),
     (20, &["DFT"], Rewrite(fourier)),
     (20, &["Gelu"], Rewrite(gelu)),
     (20, &["GridSample"], Rewrite(grid_sample)),
     (20, &["RegexFullMatch", "StringConcat", "StringSplit"], Appeared),
-    (21, &["DequantizeLinear"], Rewrite(dequantize)),
     (21, &["GroupNormalization"], Rewrite(group_normalization)),
-    (21, &["QuantizeLinear"], Rewrite(quantize)),
     (23, &["Attention"], Rewrite(attention)),
     (23, &["RMSNormalization"], Rewrite(rms_normalization)),
     (23, &["RotaryEmbedding"], Rewrite(rotary_embedding)),
     (24, &["Cast", "CastLike"], Forget("round_mode")),
+    (24, &["SplitToSequence"], Rewrite(no_bfloat16)),
     (24, &["Swish"], Rewrite(swish)),
     (24, &["TensorScatter"], Appeared),
     (26, &["BitCast"], Appeared),
@@ -39,6 +41,7 @@ pub(super) const TABLE: &[(i64, &[&str], Rule)] = &[
     (28, &["BitShift"], Rewrite(bit_shift)),
     (28, &["Celu"], Rewrite(celu)),
     (28, &["Mod"], Rewrite(modulo)),
+    (28, &["Optional", "OptionalGetElement", "OptionalHasElement"], Rewrite(no_bfloat16)),
     (28, &["SpaceToDepth"], Rewrite(space_to_depth)),
     (28, &["SwiGLU"], Rewrite(swiglu)),
 ];
@@ -134,6 +137,20 @@ fn celu(site: &mut Site) -> Result<()> {
     let y = site.apply("Elu", &[scaled]);
     site.become_call(Op::new("Mul"), &[y, alpha]);
     Ok(())
+}
+
+fn equal(site: &mut Site) -> Result<()> {
+    match site.dtype(0) {
+        Some(DType::String) => Err(site.refuse("opset 19 brought Equal of strings")),
+        _ => Ok(()),
+    }
+}
+
+fn no_bfloat16(site: &mut Site) -> Result<()> {
+    match site.dtype(0) {
+        Some(DType::BF16) => Err(site.refuse("it took no bfloat16")),
+        _ => Ok(()),
+    }
 }
 
 fn bit_shift(site: &mut Site) -> Result<()> {
