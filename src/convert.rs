@@ -13,7 +13,7 @@ use crate::{misuse, model, print};
 pub(crate) fn run(flags: &Convert) -> Result<()> {
     let mut network = model::read(&flags.model)?;
     let remark = rewrite(flags, &mut network)?;
-    model::write(&network, &flags.output)?;
+    model::write_as(&network, &flags.output, flags.storage)?;
     print::line(format_args!("wrote {}: {remark}", flags.output.display()))
 }
 

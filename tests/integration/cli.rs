@@ -1,6 +1,7 @@
 //! The command line as its users meet it: exit codes, messages, files, JSON.
 #![allow(clippy::expect_used)]
 
+mod external;
 mod images;
 mod inspected;
 mod misuse;
