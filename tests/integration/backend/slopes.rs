@@ -98,7 +98,7 @@ fn without_rule(graph: &Graph) -> Option<String> {
     let lacks = |id: NodeId| {
         let op = graph.node(id).op()?;
         match ops::find(op).map(|def| def.gradient) {
-            Some(Gradient::Rule(_) | Gradient::Zero) => None,
+            Some(Gradient::Rule(_) | Gradient::Body(_) | Gradient::Zero) => None,
             _ => Some(op.op_type.clone()),
         }
     };
