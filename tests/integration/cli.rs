@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used)]
 
 mod images;
+mod inspected;
 mod misuse;
 mod models;
 mod printed;

@@ -11,6 +11,7 @@ mod corners;
 mod differences;
 mod engines;
 mod export;
+mod functions;
 mod kl;
 mod lowering;
 mod models;
