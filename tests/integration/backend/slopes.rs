@@ -75,10 +75,9 @@ pub(super) fn agree(engine: &dyn Engine, test: &NodeTest, runs: &[Run]) -> Verdi
 
 /// Whether some engine gives other values of the function.
 fn contested(model: &Model, given: &Run) -> bool {
-    let differs = |engine: &Box<dyn Engine>| {
-        matches!(run(engine.as_ref(), model, given), Err(Trouble::Differs(_)))
-    };
-    engines().iter().any(differs)
+    let differs =
+        |engine: &dyn Engine| matches!(run(engine, model, given), Err(Trouble::Differs(_)));
+    engines().iter().any(|engine| differs(engine.as_ref()))
 }
 
 /// Why no difference can tell a gradient.
