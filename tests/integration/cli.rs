@@ -3,6 +3,7 @@
 
 mod external;
 mod images;
+mod inspected;
 mod misuse;
 mod models;
 mod printed;

@@ -6,7 +6,7 @@ use graphs::{Kind, Model, Program, Role, Tensor};
 
 use crate::pass::{Pass, Pipeline};
 use crate::variational;
-use crate::{Error, Hoist, Result, Upgrade};
+use crate::{Error, Hoist, Result};
 
 /// What the state inputs of a model's programs hold at first, by name: the model's own
 /// constants. What an optimizer or an attack keeps is not the model's and not among them.
@@ -15,7 +15,7 @@ use crate::{Error, Hoist, Result, Upgrade};
 /// When the model cannot be brought to the form that programs are made from.
 pub fn initial_state(model: &Model, programs: &[&Program]) -> Result<BTreeMap<String, Tensor>> {
     let mut model = model.clone();
-    Pipeline::new().then(Hoist).then(Upgrade).run(&mut model)?;
+    Pipeline::opening().run(&mut model)?;
     let stated = programs.iter().flat_map(|program| {
         let graph = &program.model.graph;
         let nodes = graph.inputs.iter().map(|&id| graph.node(id));

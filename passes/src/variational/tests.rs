@@ -181,9 +181,10 @@ fn a_statistic_that_shares_its_constant_with_a_weight_stays() {
     );
     let model = run(convert(), net.model());
     assert_eq!(drawn(&model).len(), 2);
-    let read = |slot| model.graph.argument(named(&model, "y"), slot);
-    assert!(read(1).is_some_and(|v| is_sample(&model.graph, v.node)));
-    assert_eq!([read(3), read(4)], [model.graph.source("zeros"), model.graph.source("ones")]);
+    assert_eq!(op_type(&model, "y"), "VariationalBatchNormalization");
+    let statistics = [5, 6].map(|slot| model.graph.argument(named(&model, "y"), slot));
+    let tensors = statistics.map(|v| model.graph.tensor(v.expect("given")).cloned());
+    assert_eq!(tensors, [Some(Tensor::vector(&[0f32; 4])), Some(Tensor::vector(&[1f32; 4]))]);
 }
 
 #[test]
@@ -322,6 +323,63 @@ fn biases_are_told_from_other_sums() {
     let biases = crate::weights(&model).expect("weights").into_iter().filter(|w| w.bias);
     let names: Vec<&str> = biases.map(|w| model.graph.node(w.node).name.as_str()).collect();
     assert_eq!(names, ["b", "g"]);
+}
+
+#[test]
+fn scales_and_shifts_of_a_spelled_out_normalization_are_found() {
+    let row = |v: f32| Tensor::new(&[4], vec![v; 4]).expect("a row");
+    let constants = [
+        ("gamma", row(2.0)),
+        ("beta", row(3.0)),
+        ("ones", row(1.0)),
+        ("zeros", row(0.0)),
+        ("half", Tensor::scalar(-0.5f32)),
+        ("epsilon", Tensor::scalar(1e-5f32)),
+        ("shape", Tensor::vector(&[0i64, 4, -1])),
+    ];
+    let centred = || {
+        Net::with(&constants)
+            .call("mean", Op::new("ReduceMean"), &["x"])
+            .call("centred", Op::new("Sub"), &["x", "mean"])
+            .call("squares", Op::new("Mul"), &["centred", "centred"])
+            .call("variance", Op::new("ReduceMean"), &["squares"])
+            .call("safe", Op::new("Add"), &["variance", "epsilon"])
+    };
+    let quotient = centred().call("root", Op::new("Sqrt"), &["safe"]).call(
+        "normal",
+        Op::new("Div"),
+        &["centred", "root"],
+    );
+    let product = centred()
+        .call("root", Op::new("Sqrt"), &["safe"])
+        .call("inverse", Op::new("Reciprocal"), &["root"])
+        .call("normal", Op::new("Mul"), &["centred", "inverse"]);
+    let power = centred().call("inverse", Op::new("Pow"), &["safe", "half"]).call(
+        "normal",
+        Op::new("Mul"),
+        &["inverse", "centred"],
+    );
+    let groups = Net::with(&constants)
+        .call("flat", Op::new("Reshape"), &["x", "shape"])
+        .call("instance", Op::new("InstanceNormalization"), &["flat", "ones", "zeros"])
+        .call("normal", Op::new("Reshape"), &["instance", "shape"]);
+    for net in [quotient, product, power, groups] {
+        let net = net.call("scaled", Op::new("Mul"), &["normal", "gamma"]).call(
+            "y",
+            Op::new("Add"),
+            &["beta", "scaled"],
+        );
+        let model = run(convert(), net.model());
+        let names: Vec<String> = drawn(&model).into_iter().map(|p| p.0).collect();
+        assert_eq!(names, ["gamma", "beta"]);
+        assert_eq!(op_type(&model, "scaled"), "VariationalMul");
+        assert!(left(&model).iter().all(|(name, _)| ["ones", "zeros"].contains(&name.as_str())));
+    }
+    // LayerScale follows no normalization.
+    let net = Net::with(&[("w", matrix(4, 4)), ("gamma", row(2.0))])
+        .call("a", Op::new("MatMul"), &["x", "w"])
+        .call("y", Op::new("Mul"), &["a", "gamma"]);
+    assert_eq!(drawn(&run(convert(), net.model())).len(), 1);
 }
 
 #[test]
