@@ -38,9 +38,9 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (model, inputs, outputs, engine) = match words.as_slice() {
-        &[model, inputs, outputs] => (model, inputs, outputs, Choice::Auto),
-        &[model, inputs, outputs, "--engine", engine] => (model, inputs, outputs, engine.parse()?),
+    let (model, inputs, outputs, engine) = match *words.as_slice() {
+        [model, inputs, outputs] => (model, inputs, outputs, Choice::Auto),
+        [model, inputs, outputs, "--engine", engine] => (model, inputs, outputs, engine.parse()?),
         _ => bail!("usage: run MODEL INPUTS.safetensors OUTPUTS.safetensors [--engine ENGINE]"),
     };
     let mut model = Model::read(Path::new(model))?;

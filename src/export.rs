@@ -19,7 +19,11 @@ pub(crate) fn run(flags: &Export) -> Result<()> {
     let mode = mode(flags, &network)?;
     let graph = passes::export::export(&network, &mode, flags.opset)
         .with_context(|| flags.model.display().to_string())?;
-    model::write(&graph, &flags.output)?;
+    if let Some(batch) = passes::fixed_batch(&graph.graph) {
+        let file = flags.model.display();
+        print::remark(format_args!("{file}: the batch size stays {batch}; `convert` says why"));
+    }
+    model::write_as(&graph, &flags.output, flags.storage)?;
     let outputs: Vec<&str> = graph.graph.outputs.iter().map(|p| p.name.as_str()).collect();
     print::line(format_args!(
         "wrote {}: {} graph, {}",

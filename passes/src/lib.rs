@@ -1,15 +1,18 @@
 //! Passes over ONNX graphs: shapes, gradients, variational nodes, optimizers, exports.
 
 mod activations;
+mod affine;
 mod architecture;
 mod batch;
 mod compile;
+mod control;
 mod defense;
 mod error;
 pub mod export;
 mod fold;
 mod gradient;
 mod hoist;
+mod inline;
 mod layers;
 mod loss;
 mod loss_gradient;
@@ -22,6 +25,7 @@ mod optimizer;
 mod pass;
 mod quantized;
 mod sources;
+mod splice;
 mod statistics;
 mod survey;
 mod tape;
@@ -30,7 +34,7 @@ mod variational;
 
 pub use activations::{Activations, activations};
 pub use architecture::Architecture;
-pub use batch::{FixBatch, FreeBatch, try_free_batch};
+pub use batch::{FixBatch, FreeBatch, fixed_batch, try_free_batch};
 pub use compile::{
     KlScope, Training, attack, initial_state, note_prior, noted_prior, predict, store_state, update,
 };
@@ -39,6 +43,7 @@ pub use error::{Error, Result};
 pub use fold::Fold;
 pub use gradient::gradients;
 pub use hoist::Hoist;
+pub use inline::Inline;
 pub use layers::{Layer, Weight, weights};
 pub use loss_gradient::loss_gradient;
 pub use lower::Lower;

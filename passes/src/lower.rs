@@ -1,6 +1,7 @@
 //! Rich operators into few plain ones, for what some engine lacks or gets wrong:
 //!
 //! - LogSoftmax: tract takes the logarithm of a Softmax that has underflowed;
+//! - Celu: tract leaves out its `alpha` in one place;
 //! - `auto_pad`: tract does not know it for ConvTranspose;
 //! - BatchNormalization with parameters that are not constant: tract refuses it, and with
 //!   the statistics of the batch engines disagree;
@@ -68,6 +69,7 @@ fn body(call: &Call, graph: &Graph, id: NodeId) -> Result<Option<Body>> {
         "LogSoftmax" => Some(log_softmax),
         "BatchNormalization" if call.op.int("training_mode", 0) != 0 => Some(training),
         "BatchNormalization" if varies(graph, id) => Some(normalization),
+        "Celu" if call.op.float("alpha", 1.0) != 1.0 => Some(celu),
         "Dropout" if ops::drops(call)? => Some(ops::by_uniform),
         "Bernoulli" => Some(ops::bernoulli),
         "RandomNormalLike" | "RandomUniformLike" => Some(ops::like_shaped),
@@ -96,6 +98,14 @@ fn log_softmax(s: &mut Site) -> Result<Vec<Value>> {
     let sum = s.reduce("ReduceSum", exponential, &[axis])?;
     let log = s.apply("Log", &[sum])?;
     Ok(vec![s.apply("Sub", &[shifted, log])?])
+}
+
+/// `alpha elu(x / alpha)`
+fn celu(s: &mut Site) -> Result<Vec<Value>> {
+    let (x, alpha) = (s.x(0)?, s.number(f64::from(s.op.float("alpha", 1.0)))?);
+    let part = s.apply("Div", &[x, alpha])?;
+    let bent = s.apply("Elu", &[part])?;
+    Ok(vec![s.apply("Mul", &[bent, alpha])?])
 }
 
 /// `x * factor + offset`, where the small vectors `factor = scale / sqrt(var + epsilon)`

@@ -2,36 +2,10 @@
 
 use graphs::{DType, Fact, Graph, Model, Op, Role, Tensor, names};
 use passes::export::{Mode, Noise, export};
-use passes::ops::table;
 use passes::{InitStd, Lower, Pass};
 
-use crate::engines::{Runner, Values, assert_close, engines, onnxruntime};
+use crate::engines::{Runner, Values, assert_close, engines};
 use crate::models::{convert, initial_state, noise, uniform};
-use crate::operators::Call;
-
-#[test]
-fn lowered_operators_give_what_onnx_runtime_gives_for_them() {
-    let lowered = ["BatchNormalization", "LogSoftmax"];
-    for def in table().into_iter().filter(|def| lowered.contains(&def.op)) {
-        for case in (def.cases)() {
-            let call = Call::new(&case);
-            let mut model = Model::new(call.graph);
-            model.graph.output("y", call.node.into());
-            let feeds: Values =
-                call.targets.into_iter().map(|(_, point)| (point.name, point.value)).collect();
-            let run = |engine, model: &Model| {
-                let mut runner = Runner::of_model(engine, model).expect("a session");
-                runner.run(&feeds).expect("a run").remove("y").expect("the output")
-            };
-            let expected = run(onnxruntime(), &model);
-            Lower.run(&mut model).expect("a model to lower");
-            for engine in engines() {
-                let found = run(engine.as_ref(), &model);
-                assert_close(&found, &expected, 1e-5, &format!("{case:?} on {}", engine.name()));
-            }
-        }
-    }
-}
 
 #[test]
 fn the_logarithm_of_a_vanishing_probability_is_finite() {

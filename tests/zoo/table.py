@@ -30,7 +30,7 @@ on {date}, {cpus} cores, {machine}, with seeded random weights and a batch of tw
   exporters fix the batch of two inside the file, and `convert` frees it.
 - **variational**: nodes with random weights after `convert`; **parameters**: their values.
 - *kink*: an activation lies within a rounding error of zero, so that this engine's order of summation takes the
-  other of its two derivatives; at an image 1e-7 to 3e-6 away the error is below the tolerance.
+  other of its two derivatives; for an image 1e-7 to 1e-6 away the error is below the tolerance.
 - *shapes*: too large to run on this machine; only converted, differentiated and exported.
 """
 

@@ -61,7 +61,12 @@ def one(flags, name, exporter):
             source = Path(flags.models.format(exporter=exporter)) / name.replace("timm:", "timm_")
             model, truth = source.with_name(source.name + ".onnx"), source.with_name(source.name + ".npz")
         else:
-            model, truth = architectures.export(name, exporter, folder)
+            try:
+                model, truth = architectures.export(name, exporter, folder)
+            except Exception as refusal:  # PyTorch's exporters raise anything
+                reason = (str(refusal).strip().splitlines() or [""])[0][:200]
+                return {"name": name, "exporter": exporter,
+                        "reason": f"PyTorch does not export it: {type(refusal).__name__}: {reason}"}
         return check(name, exporter, model, truth, Tools(flags.advbnn, flags.runner, folder))
     finally:
         if not flags.keep:

@@ -1,16 +1,15 @@
-//! Finds what fixes the batch size, and frees it.
+//! Follows the batch through a graph at two sizes, and finds what fixes it.
 
 use std::collections::{HashMap, HashSet};
 
-use graphs::{Dim, Graph, NodeId, Tensor, Value};
+use graphs::{Dim, Graph, NodeId, Value};
 
 use super::axis::{Held, candidates};
-use super::vector::{Entry, vector};
 use crate::naming::Names;
 use crate::{Error, Result, fold, variational};
 
 /// A batch size that divides no size of a real model: prime, and out of the way.
-const STRANGE: usize = 65_521;
+pub(super) const STRANGE: usize = 65_521;
 
 /// Rewrites the graph so that it takes any batch size, in place of `baked` only.
 /// `inputs` hold it on axis 0.
@@ -31,7 +30,7 @@ pub(super) fn free(graph: &mut Graph, inputs: &[Value], baked: usize) -> Result<
 }
 
 #[derive(PartialEq, Eq)]
-enum Walk {
+pub(super) enum Walk {
     Through,
     Changed,
 }
@@ -46,9 +45,9 @@ pub(super) struct Probe<'g> {
     /// Shapes at the batch size of the file.
     pub(super) fixed: Graph,
     /// Shapes at [`STRANGE`].
-    strange: Graph,
+    pub(super) strange: Graph,
     /// Where values of `strange` hold the batch.
-    held: HashMap<Value, Held>,
+    pub(super) held: HashMap<Value, Held>,
     /// What is computed from the inputs.
     reached: HashSet<NodeId>,
 }
@@ -80,7 +79,7 @@ impl Probe<'_> {
             }
             match fold::infer_node(&mut self.strange, id) {
                 Ok(()) => {}
-                Err(_) if !known => self.guess(id),
+                Err(_) if !known => self.guess(id)?,
                 Err(error) => {
                     let Some((slot, axis, share)) = self.conflict(id) else {
                         return Err(self.refuse(id, error.to_string()));
@@ -109,7 +108,7 @@ impl Probe<'_> {
     }
 
     /// Where a value of `strange` holds the batch.
-    fn held(&self, value: Value) -> Option<Held> {
+    pub(super) fn held(&self, value: Value) -> Option<Held> {
         if let Some(held) = self.held.get(&value) {
             return Some(*held);
         }
@@ -120,115 +119,6 @@ impl Probe<'_> {
     /// The shape of an argument at the batch size of the file.
     pub(super) fn shape(&self, id: NodeId, slot: usize) -> Option<Vec<usize>> {
         self.fixed.fact(self.fixed.argument(id, slot)?).known_shape()
-    }
-
-    /// The integers of a constant argument in which the batch size does not show; `None`
-    /// when it does, and the shape follows it already.
-    pub(super) fn baked_integers(&self, id: NodeId, slot: usize) -> Option<Vec<i64>> {
-        let tensor = self.strange.tensor(self.strange.argument(id, slot)?)?;
-        let follows = |n: &i64| *n != 0 && n % STRANGE as i64 == 0;
-        tensor.integers().ok().filter(|entries| !entries.iter().any(follows))
-    }
-
-    /// Rewrites the constants of a node that fix the batch size although shapes agree.
-    fn adapt(&mut self, id: NodeId) -> Result<Walk> {
-        let op = self.graph.get(id).and_then(|node| node.op()).filter(|op| op.in_onnx_domain());
-        let (Some(op), Some(x)) = (op.map(|op| op.op_type.clone()), self.strange.argument(id, 0))
-        else {
-            return Ok(Walk::Through);
-        };
-        let Some(held) = self.held(x) else { return Ok(Walk::Through) };
-        match op.as_str() {
-            "Reshape" => self.reshape(id, held)?,
-            "Expand" => self.expand(id, held),
-            "Slice" => self.slice(id, held),
-            "Resize" => return Ok(self.resize(id, held)),
-            "Gather" if self.gather(id, held)? => return Ok(Walk::Changed),
-            _ => {}
-        }
-        Ok(Walk::Through)
-    }
-
-    fn reshape(&mut self, id: NodeId, held: Held) -> Result<()> {
-        let Some(target) = self.baked_integers(id, 1) else { return Ok(()) };
-        let shapes = (self.shape(id, 0), self.fixed.fact(id.into()).known_shape());
-        let (Some(from), Some(to)) = shapes else {
-            return Err(self.refuse(id, "its shape is not known"));
-        };
-        let Some(&new) = candidates(&from, held, &to, self.baked).first() else {
-            return Err(self.refuse(id, format!("{from:?} to {to:?}")));
-        };
-        self.held.insert(id.into(), new);
-        let keeps = new.axis == held.axis && new.share() == held.share();
-        let allow_zero = self.graph.node(id).op().is_some_and(|op| op.int("allowzero", 0) != 0);
-        match target.get(new.axis) {
-            Some(-1) => return Ok(()),
-            Some(0) if keeps && !allow_zero => return Ok(()),
-            _ => {}
-        }
-        let free = if keeps && !allow_zero { 0 } else { -1 };
-        let mut entries = crate::signed(&to);
-        if let Some(entry) = entries.get_mut(new.axis) {
-            *entry = free;
-        }
-        self.replace(id, 1, &entries);
-        Ok(())
-    }
-
-    /// Expand keeps the size of an axis where its shape says 1.
-    fn expand(&mut self, id: NodeId, held: Held) {
-        let Some(mut entries) = self.baked_integers(id, 1) else { return };
-        let Some(from) = self.shape(id, 0) else { return };
-        let place = (entries.len() + held.axis).checked_sub(from.len());
-        let entry = place.and_then(|i| entries.get_mut(i)).filter(|entry| **entry != 1);
-        if let Some(entry) = entry {
-            *entry = 1;
-            self.replace(id, 1, &entries);
-        }
-    }
-
-    /// A Slice of the whole batch axis goes to its end.
-    fn slice(&mut self, id: NodeId, held: Held) {
-        let (Some(from), Some(to)) = (self.shape(id, 0), self.fixed.fact(id.into()).known_shape())
-        else {
-            return;
-        };
-        let Some(mut ends) = self.baked_integers(id, 2) else { return };
-        let axes = match self.baked_integers(id, 3) {
-            Some(axes) => axes,
-            None => (0..from.len() as i64).collect(),
-        };
-        let on_batch = |axis: &i64| {
-            let axis = if *axis < 0 { axis + from.len() as i64 } else { *axis };
-            axis == held.axis as i64
-        };
-        let whole = from.get(held.axis) == to.get(held.axis);
-        let end = axes.iter().position(on_batch).and_then(|i| ends.get_mut(i));
-        if let Some(end) = end.filter(|end| whole && **end > 0 && **end < STRANGE as i64) {
-            *end = i64::MAX;
-            self.replace(id, 2, &ends);
-        }
-    }
-
-    /// The sizes of a Resize are computed from the batch size.
-    fn resize(&mut self, id: NodeId, held: Held) -> Walk {
-        let all = self.graph.node(id).op().is_some_and(|op| op.ints("axes").is_none());
-        let Some(sizes) = self.baked_integers(id, 3).filter(|_| all) else { return Walk::Through };
-        let mut entries: Vec<Entry> = sizes.into_iter().map(Entry::Known).collect();
-        let Some(entry) = entries.get_mut(held.axis) else { return Walk::Through };
-        *entry = Entry::Batch(held.share() as i64);
-        let sizes = vector(self.graph, &mut self.names, self.input, &entries);
-        self.graph.set_argument(id, 3, Some(sizes));
-        Walk::Changed
-    }
-
-    /// Gives a node another constant, in the graph and at the strange size.
-    fn replace(&mut self, id: NodeId, slot: usize, entries: &[i64]) {
-        let name = self.names.claim("batch/shape");
-        for graph in [&mut *self.graph, &mut self.strange] {
-            let value = graph.initializer(&name, Tensor::vector(entries));
-            graph.set_argument(id, slot, Some(value));
-        }
     }
 
     /// The argument that lacks the batch where another one holds it: its slot, its axis,
@@ -250,18 +140,20 @@ impl Probe<'_> {
         None
     }
 
-    /// Takes the shapes of a node without a rule from the file: the batch stays on the
-    /// first axis.
-    fn guess(&mut self, id: NodeId) {
+    /// Takes the shapes of a node without a rule from the file, which must show the batch
+    /// on the first axis: there it stays.
+    fn guess(&mut self, id: NodeId) -> Result<()> {
         if !self.reached.contains(&id) {
-            return;
+            return Ok(());
         }
         for slot in 0..self.strange.node(id).outputs.len() {
             let value = Value { node: id, slot };
-            if first(&self.strange, value) == Some(&Dim::Known(self.baked)) {
-                super::set_first(&mut self.strange, value, &Dim::Known(STRANGE));
+            if first(&self.strange, value) != Some(&Dim::Known(self.baked)) {
+                return Err(self.refuse(id, "its operator has no rule"));
             }
+            super::set_first(&mut self.strange, value, &Dim::Known(STRANGE));
         }
+        Ok(())
     }
 
     /// Notes where the outputs of a node hold the batch.

@@ -6,6 +6,7 @@
 //! by shapes alone: it follows the batch through the graph at the file's size and at a
 //! size that no model has, and rewrites each constant that keeps the two from agreeing.
 
+mod adapt;
 mod axis;
 mod demand;
 mod free;
@@ -58,8 +59,8 @@ pub fn try_free_batch(model: &mut Model) -> Option<Error> {
     None
 }
 
-/// The batch size that the file fixes.
-pub(crate) fn fixed_batch(graph: &Graph) -> Option<usize> {
+/// The batch size that a graph fixes; `None` when it takes any.
+pub fn fixed_batch(graph: &Graph) -> Option<usize> {
     let shape = |value: &Value| graph.fact(*value).shape.clone();
     match inputs(graph).iter().find_map(shape)?.first()? {
         Dim::Known(n) => Some(*n),

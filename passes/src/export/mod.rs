@@ -10,7 +10,7 @@ use graphs::{DType, Dim, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, name
 
 use crate::pass::Pipeline;
 use crate::variational::{self, Posterior};
-use crate::{Error, FreeBatch, Hoist, Result, Upgrade, loss};
+use crate::{Error, Result, fixed_batch, loss, try_free_batch};
 
 use normals::Builder;
 pub use normals::Noise;
@@ -44,7 +44,8 @@ pub const PREDICTIVE_ENTROPY: &str = "predictive_entropy";
 pub const MUTUAL_INFORMATION: &str = "mutual_information";
 
 /// Turns a model into a graph from images to `probabilities` `[N, classes]`, at an
-/// opset of 18 to 21, with a free batch size. More than one sample adds
+/// opset of 18 to 21, with a free batch size; one that cannot be freed stays (see
+/// [`fixed_batch`]). More than one sample adds
 /// [`PREDICTIVE_ENTROPY`] and [`MUTUAL_INFORMATION`].
 ///
 /// # Errors
@@ -57,7 +58,8 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
         )));
     }
     let mut model = model.clone();
-    Pipeline::new().then(Hoist).then(Upgrade).then(FreeBatch).run(&mut model)?;
+    Pipeline::opening().run(&mut model)?;
+    _ = try_free_batch(&mut model);
     let posteriors = variational::posteriors(&model.graph)?;
     if posteriors.is_empty() && !matches!(mode, Mode::Mean) {
         let reason = "the model has no variational node, so there is nothing random in it; run `advbnn convert` first, or export with --mode mean";
@@ -130,10 +132,11 @@ fn probabilities(graph: &mut Graph) -> Result<()> {
         .outputs
         .first()
         .and_then(|port| graph.fact(port.value).shape.as_ref()?.get(1).cloned());
+    let batch = fixed_batch(graph).map_or_else(|| Dim::Named("N".to_owned()), Dim::Known);
     let builder = &mut Builder { graph, scope: "export" };
     let flat = builder.op(Op::new("Flatten").with("axis", 1), &[logits]);
     let softmax = builder.op(Op::new("Softmax").with("axis", -1), &[flat]);
-    let shape = vec![Dim::Named("N".to_owned()), classes.unwrap_or(Dim::Unknown)];
+    let shape = vec![batch, classes.unwrap_or(Dim::Unknown)];
     let node = graph.node_mut(softmax.node);
     node.outputs = vec![Fact { dtype: Some(DType::F32), shape: Some(shape) }];
     graph.outputs.clear();

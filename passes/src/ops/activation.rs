@@ -135,6 +135,7 @@ pub(super) const TABLE: &[Def] = &[
                 case("Clip").distinct(&[3, 4]).scalar(-0.45f32),
                 case("Clip").distinct(&[3, 4]),
                 case("Clip").distinct(&[3, 4]).within(&[], -0.46, -0.44).within(&[], 0.44, 0.46),
+                case("Clip").distinct(&[3, 4]).within(&[], 0.44, 0.46).within(&[], -0.46, -0.44),
             ]
         },
     },
@@ -217,14 +218,29 @@ fn clip(s: &mut Adjoint) -> Gradients {
         }
         Ok(inner)
     })?;
-    let mut outside = |i, comparison| {
-        s.when(i, |s| {
-            let bound = s.x(i)?;
-            let beyond = s.apply(comparison, &[x, bound])?;
-            s.masked(beyond, dy)
-        })
-    };
-    Ok(vec![dx, outside(1, "Less")?, outside(2, "Greater")?])
+    // Where the bounds cross, the upper one holds.
+    let has = |s: &Adjoint, i: usize| s.arguments.get(i).is_some_and(Option::is_some);
+    let low = s.when(1, |s| {
+        let low = s.x(1)?;
+        let below = s.apply("Less", &[x, low])?;
+        let mut slope = s.masked(below, dy)?;
+        if has(s, 2) {
+            let high = s.x(2)?;
+            let ordered = s.apply("Less", &[low, high])?;
+            slope = s.masked(ordered, slope)?;
+        }
+        Ok(slope)
+    })?;
+    let high = s.when(2, |s| {
+        let (mut raised, high) = (x, s.x(2)?);
+        if has(s, 1) {
+            let low = s.x(1)?;
+            raised = s.apply("Max", &[x, low])?;
+        }
+        let above = s.apply("Greater", &[raised, high])?;
+        s.masked(above, dy)
+    })?;
+    Ok(vec![dx, low, high])
 }
 
 #[cfg(test)]

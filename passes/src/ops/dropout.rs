@@ -1,6 +1,5 @@
 //! Dropout: what training leaves out at random, and what inference passes on.
 
-use bytes::Bytes;
 use graphs::{DType, Fact, Tensor, Value};
 
 use super::body::Site;
@@ -18,7 +17,7 @@ pub(super) const TABLE: &[Def] = &[Def {
     eval: None,
     cases: || {
         let call = || case("Dropout").x(&[2, 3]);
-        let off = Tensor::from_bytes(DType::Bool, vec![], Bytes::from_static(&[0]));
+        let off = Tensor::from_bytes(DType::Bool, vec![], vec![0].into());
         let mut cases = vec![
             call(),
             call().scalar(0.3f32).outputs(2),

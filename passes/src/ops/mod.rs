@@ -50,6 +50,7 @@ mod padding;
 mod patches;
 mod pool;
 mod power;
+mod quantize;
 mod random;
 mod rectifier;
 mod reduce;
@@ -148,6 +149,7 @@ static FAMILIES: &[&[Def]] = &[
     pad::TABLE,
     pool::TABLE,
     power::TABLE,
+    quantize::TABLE,
     random::TABLE,
     rectifier::TABLE,
     reduce::TABLE,

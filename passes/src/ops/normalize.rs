@@ -31,7 +31,7 @@ pub(super) const TABLE: &[Def] = &[
                     .with("momentum", 0.7f32)
                     .with("epsilon", 0.1f32)
                     .outputs(3),
-                call(&[3, 2, 4], 2).with("training_mode", 1i64),
+                call(&[3, 2, 4], 2).with("training_mode", 1i64).outputs(3),
             ]
         },
     },

@@ -69,7 +69,15 @@ pub(super) const TABLE: &[Def] = &[
             along(s, share)
         }),
         eval: None,
-        cases: || reduce::calls("ReduceLogSumExp"),
+        cases: || {
+            let x = |case: Case| case.x(&[2, 3, 4]);
+            vec![
+                x(case("ReduceLogSumExp")),
+                x(case("ReduceLogSumExp")).ints(&[1, -1]),
+                x(case("ReduceLogSumExp").with("keepdims", 0i64)).ints(&[0]),
+                case("ReduceLogSumExp").with("noop_with_empty_axes", 1i64).x(&[3]),
+            ]
+        },
     },
     Def {
         op: "ReduceProd",
@@ -107,6 +115,10 @@ fn euclidean(s: &mut Adjoint) -> Gradients {
 fn product(s: &mut Site) -> Result<Vec<Value>> {
     let reduction = reduction(&s.call())?;
     let mut x = s.x(0)?;
+    if reduction.count() == 0 {
+        let one = s.number(1.0)?;
+        return Ok(vec![s.tape.expand(one, &reduction.output())?]);
+    }
     for &axis in &reduction.axes {
         let mut left = reduction.shape.get(axis).copied().unwrap_or(1);
         while left > 1 {

@@ -77,7 +77,7 @@ pub(super) const TABLE: &[Def] = &[
             let call = |size: i64| case("LRN").with("size", size).with("alpha", 0.5f32);
             vec![
                 call(3).x(&[2, 5, 3, 2]),
-                call(4).with("beta", 0.6f32).with("bias", 2.0f32).x(&[1, 6, 2, 2]),
+                call(5).with("beta", 0.6f32).with("bias", 2.0f32).x(&[1, 6, 2, 2]),
                 call(9).with("beta", 1.0f32).x(&[1, 3, 2, 2]),
                 call(1).x(&[1, 3, 2, 1]),
             ]

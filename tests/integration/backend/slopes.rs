@@ -1,6 +1,6 @@
 //! Gradients of node tests against finite differences.
 
-use graphs::{DType, Graph, NodeId, Tensor, Value};
+use graphs::{DType, Graph, Model, NodeId, Tensor, Value};
 use passes::ops::{self, Gradient};
 use runtime::engine::Engine;
 
@@ -9,6 +9,7 @@ use super::folded::Folded;
 use super::values::{Trouble, run};
 use super::verdict::Verdict::{self, Failed, Inapplicable, Passed};
 use crate::differences::{Point, Trial};
+use crate::engines::engines;
 use crate::models::{doubles, uniform};
 
 /// The greatest error of a gradient, relative to its norm; and of one among kinks.
@@ -40,6 +41,8 @@ pub(super) fn agree(engine: &dyn Engine, test: &NodeTest, runs: &[Run]) -> Verdi
         return because("no gradient rule", &op);
     }
     match run(engine, &model, &given) {
+        // A rule can agree with one of them only.
+        Ok(()) if contested(&model, &given) => return because("the engines differ on it", ""),
         Ok(()) => {}
         Err(Trouble::Refused(reason)) => {
             return because(&format!("{} refuses the function", engine.name()), &reason);
@@ -70,6 +73,13 @@ pub(super) fn agree(engine: &dyn Engine, test: &NodeTest, runs: &[Run]) -> Verdi
     }
 }
 
+/// Whether some engine gives other values of the function.
+fn contested(model: &Model, given: &Run) -> bool {
+    let differs =
+        |engine: &dyn Engine| matches!(run(engine, model, given), Err(Trouble::Differs(_)));
+    engines().iter().any(|engine| differs(engine.as_ref()))
+}
+
 /// Why no difference can tell a gradient.
 fn coarse(given: &Run) -> Option<&'static str> {
     let values = || given.inputs.values().chain(given.outputs.values());
@@ -87,7 +97,7 @@ fn without_rule(graph: &Graph) -> Option<String> {
     let lacks = |id: NodeId| {
         let op = graph.node(id).op()?;
         match ops::find(op).map(|def| def.gradient) {
-            Some(Gradient::Rule(_) | Gradient::Zero) => None,
+            Some(Gradient::Rule(_) | Gradient::Body(_) | Gradient::Zero) => None,
             _ => Some(op.op_type.clone()),
         }
     };
