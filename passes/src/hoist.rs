@@ -4,10 +4,11 @@ use graphs::{Attribute, Fact, Graph, Kind, Model, Op, Tensor};
 
 use crate::naming::Names;
 use crate::pass::Pass;
-use crate::{Error, Result};
+use crate::{Error, Result, running};
 
 /// Turns every dense Constant node, those in bodies too, into an initializer of the
-/// same name. Sparse constants stay nodes.
+/// same name, and gives every BatchNormalization running statistics of its own. Sparse
+/// constants stay nodes.
 #[derive(Clone, Copy, Debug)]
 pub struct Hoist;
 
@@ -18,7 +19,9 @@ impl Pass for Hoist {
 
     fn run(&self, model: &mut Model) -> Result<()> {
         let mut names = Names::of(&model.graph);
-        hoist(&mut model.graph, &mut names)
+        hoist(&mut model.graph, &mut names)?;
+        running::separate(&mut model.graph, &mut names);
+        Ok(())
     }
 }
 

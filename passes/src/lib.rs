@@ -21,6 +21,7 @@ pub mod ops;
 mod optimizer;
 mod pass;
 mod quantized;
+mod running;
 mod sources;
 mod statistics;
 mod survey;
