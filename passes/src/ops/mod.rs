@@ -12,13 +12,16 @@ mod activation;
 mod adjacent;
 mod adjoint;
 mod average;
+mod batch_norm;
 mod bits;
 mod body;
 mod border;
 mod broadcast;
 mod call;
 mod case;
+mod cast;
 mod columns;
+mod combine;
 mod concat;
 mod contraction;
 mod conv;
@@ -127,7 +130,10 @@ pub enum Gradient {
 
 static FAMILIES: &[&[Def]] = &[
     activation::TABLE,
+    batch_norm::TABLE,
     bits::TABLE,
+    cast::TABLE,
+    combine::TABLE,
     columns::TABLE,
     concat::TABLE,
     conv::TABLE,

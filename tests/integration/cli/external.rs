@@ -13,7 +13,7 @@ fn weights_go_beside_the_model_and_back() {
         ("convert net.onnx -o out/model.onnx --external-data", "model.onnx"),
         ("gradient net.onnx -o out/model.onnx --external-data", "model.onnx"),
         ("export bayes.onnx -o out/model.onnx --external-data 64", "model.onnx"),
-        ("compile bayes.onnx -o out --batch 2 --external-data 64", "predict.onnx"),
+        ("compile bayes.onnx -o out --batch 2 --external-data 4", "update.onnx"),
     ] {
         fs::create_dir_all(place.path("out")).expect("a folder");
         place.succeeds(command);
