@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
 use graphs::Model;
-use passes::{Hoist, InitStd, Layer, Pipeline, Upgrade, posteriors};
+use passes::{InitStd, Layer, Pipeline, posteriors};
 use regex::Regex;
 
 use crate::cli::Convert;
@@ -13,7 +13,7 @@ use crate::{misuse, model, print};
 pub(crate) fn run(flags: &Convert) -> Result<()> {
     let mut network = model::read(&flags.model)?;
     let remark = rewrite(flags, &mut network)?;
-    model::write(&network, &flags.output)?;
+    model::write_as(&network, &flags.output, flags.storage)?;
     print::line(format_args!("wrote {}: {remark}", flags.output.display()))
 }
 
@@ -27,7 +27,7 @@ fn rewrite(flags: &Convert, network: &mut Model) -> Result<String> {
     let before = posteriors(&network.graph)?.len();
     let pass = pass(flags)?;
     let context = || flags.model.display().to_string();
-    Pipeline::new().then(Hoist).then(Upgrade).run(network).with_context(context)?;
+    Pipeline::opening().run(network).with_context(context)?;
     if let Some(reason) = passes::try_free_batch(network) {
         print::remark(format_args!("{}: the batch size stays fixed: {reason}", context()));
     }

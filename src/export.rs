@@ -23,7 +23,7 @@ pub(crate) fn run(flags: &Export) -> Result<()> {
         let file = flags.model.display();
         print::remark(format_args!("{file}: the batch size stays {batch}; `convert` says why"));
     }
-    model::write(&graph, &flags.output)?;
+    model::write_as(&graph, &flags.output, flags.storage)?;
     let outputs: Vec<&str> = graph.graph.outputs.iter().map(|p| p.name.as_str()).collect();
     print::line(format_args!(
         "wrote {}: {} graph, {}",

@@ -10,7 +10,7 @@ pub(crate) fn run(flags: &Gradient) -> Result<()> {
     let batch = flags.batch.map(std::num::NonZeroUsize::get);
     let gradient = passes::loss_gradient(&network, batch, &flags.wrt)
         .with_context(|| flags.model.display().to_string())?;
-    model::write(&gradient, &flags.output)?;
+    model::write_as(&gradient, &flags.output, flags.storage)?;
     let outputs: Vec<&str> = gradient.graph.outputs.iter().map(|p| p.name.as_str()).collect();
     print::line(format_args!("wrote {}: {}", flags.output.display(), outputs.join(", ")))?;
     Ok(())

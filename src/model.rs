@@ -6,6 +6,8 @@ use anyhow::{Result, bail};
 use graphs::Model;
 use passes::{Normalize, Pipeline};
 
+use crate::cli::Storage;
+
 /// Reads an ONNX file, or the `model.onnx` of a run folder.
 pub(crate) fn read(path: &Path) -> Result<Model> {
     if !path.is_dir() {
@@ -20,7 +22,12 @@ pub(crate) fn read(path: &Path) -> Result<Model> {
 
 /// Writes a model, whole or not at all.
 pub(crate) fn write(model: &Model, path: &Path) -> Result<()> {
-    Ok(model.write(path)?)
+    write_as(model, path, Storage::default())
+}
+
+/// The same, the weights where the flag says.
+pub(crate) fn write_as(model: &Model, path: &Path, storage: Storage) -> Result<()> {
+    Ok(model.write_external(path, storage.external_data)?)
 }
 
 /// Puts `--normalize MEAN/STD` in front of the model.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use graphs::{Model, NodeId, Value};
 
 use crate::pass::{Pass, Pipeline};
-use crate::{FixBatch, Fold, Hoist, Result, Upgrade, variational};
+use crate::{FixBatch, Fold, Result, variational};
 
 /// An estimate in bytes: engines reuse and fuse, so they may need less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Activations {
 /// When the shapes are not known.
 pub fn activations(model: &Model, batch: usize) -> Result<Activations> {
     let mut model = model.clone();
-    Pipeline::new().then(Hoist).then(Upgrade).then(FixBatch(batch)).run(&mut model)?;
+    Pipeline::opening().then(FixBatch(batch)).run(&mut model)?;
     variational::expand(&mut model.graph, |_, _| Ok(None))?;
     Fold.run(&mut model)?;
     model.graph.sweep();

@@ -3,8 +3,11 @@
 
 use graphs::{Fact, Graph, Model, NodeId, Tensor, Value};
 
+use crate::control;
+use crate::naming::Names;
 use crate::ops::{self, Call};
 use crate::pass::Pass;
+use crate::splice::splice;
 use crate::{Error, Result};
 
 /// Infers all facts in order and replaces constant shape arithmetic by its result.
@@ -18,12 +21,29 @@ impl Pass for Fold {
     }
 
     fn run(&self, model: &mut Model) -> Result<()> {
-        let graph = &mut model.graph;
-        for id in graph.op_order()? {
+        let mut names = Names::of(&model.graph);
+        fold(&mut model.graph, &mut names)
+    }
+}
+
+/// Folds a graph: an If whose condition turns out constant is replaced by its branch.
+pub(crate) fn fold(graph: &mut Graph, names: &mut Names) -> Result<()> {
+    let ids = graph.op_order()?;
+    fold_nodes(graph, names, ids)
+}
+
+fn fold_nodes(graph: &mut Graph, names: &mut Names, ids: Vec<NodeId>) -> Result<()> {
+    for id in ids {
+        if let Some(branch) = control::chosen(graph, id)? {
+            let added = splice(graph, names, id, branch)?;
+            fold_nodes(graph, names, added)?;
+        } else if graph.node(id).op().is_some_and(|op| ops::find(op).is_none()) {
+            without_row(graph, id)?;
+        } else {
             infer_node(graph, id)?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Infers the facts of one node, or puts constants in its place. Those of its arguments
@@ -51,6 +71,19 @@ pub(crate) fn infer_node(graph: &mut Graph, id: NodeId) -> Result<()> {
     facts.truncate(node.outputs.len());
     node.outputs = facts;
     Ok(())
+}
+
+/// What no row speaks of may stay if bodies or the file say what it gives.
+fn without_row(graph: &mut Graph, id: NodeId) -> Result<()> {
+    control::infer(graph, id);
+    let read = |slot: usize| !graph.readers(Value { node: id, slot }).is_empty();
+    let node = graph.node(id);
+    let known = |fact: &Fact| fact.dtype.is_some() && fact.known_shape().is_some();
+    let mut unknown = node.outputs.iter().enumerate().filter(|(_, fact)| !known(fact));
+    match node.op() {
+        Some(op) if unknown.any(|(slot, _)| read(slot)) => ops::row(op, &node.name).map(|_| ()),
+        _ => Ok(()),
+    }
 }
 
 /// Puts constants in the place of a node's outputs.

@@ -4,11 +4,10 @@ use graphs::{Attribute, Fact, Graph, Kind, Model, Op, Tensor};
 
 use crate::naming::Names;
 use crate::pass::Pass;
-use crate::{Error, Result, running};
+use crate::{Error, Result, statistics};
 
 /// Turns every dense Constant node, those in bodies too, into an initializer of the
-/// same name, and gives every BatchNormalization running statistics of its own. Sparse
-/// constants stay nodes.
+/// same name. Sparse constants stay nodes. Running statistics get a constant each.
 #[derive(Clone, Copy, Debug)]
 pub struct Hoist;
 
@@ -20,12 +19,12 @@ impl Pass for Hoist {
     fn run(&self, model: &mut Model) -> Result<()> {
         let mut names = Names::of(&model.graph);
         hoist(&mut model.graph, &mut names)?;
-        running::separate(&mut model.graph, &mut names);
+        statistics::separate(&mut model.graph, &mut names);
         Ok(())
     }
 }
 
-fn hoist(graph: &mut Graph, names: &mut Names) -> Result<()> {
+pub(crate) fn hoist(graph: &mut Graph, names: &mut Names) -> Result<()> {
     let ids: Vec<_> = graph.ids().collect();
     for id in ids {
         let node = graph.node_mut(id);

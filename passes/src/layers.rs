@@ -6,9 +6,8 @@ use std::str::FromStr;
 
 use graphs::{Graph, Model, NodeId, Op, Value};
 
-use crate::sources::{Sources, is_view};
-use crate::variational;
-use crate::{Error, Result};
+use crate::sources::Sources;
+use crate::{Error, Result, affine, variational};
 
 /// The kinds of layers that can be made variational.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -99,9 +98,13 @@ pub(crate) fn arguments(graph: &Graph, sources: &Sources) -> Result<Vec<Argument
             let value = graph.argument(id, slot).filter(|&v| sources.is_constant(v));
             let Some(value) = value else { continue };
             let origins = sources.origins(value);
-            // One number for everything is a setting, such as an epsilon.
-            let narrow = |v: &Value| vectors(graph, *v).is_some_and(|axes| axes <= 1);
-            if op.is("Add") && !origins.iter().flatten().all(narrow) {
+            // A table of positions is added too, and one number is but a factor.
+            let fits = |v: &Value| match op.op_type.as_str() {
+                "Add" => vectors(graph, *v).is_some_and(|axes| axes <= 1),
+                "Mul" => vectors(graph, *v) == Some(1),
+                _ => true,
+            };
+            if !origins.iter().flatten().all(fits) {
                 continue;
             }
             found.push((Weight { node: id, slot, value, layer, bias }, origins));
@@ -137,15 +140,24 @@ impl Site<'_> {
             "MatMul" => products(2).collect(),
             "Einsum" => products(self.op.arity).collect(),
             "BatchNormalization" => vec![(1, Layer::BatchNorm, false), (2, Layer::BatchNorm, true)],
+            "InstanceNormalization" if affine::is_rescaled(self.graph, self.id) => Vec::new(),
             "LayerNormalization"
             | "GroupNormalization"
             | "InstanceNormalization"
             | "RMSNormalization" => {
                 vec![(1, Layer::LayerNorm, false), (2, Layer::LayerNorm, true)]
             }
+            "Mul" => {
+                let scales = |slot: &usize| affine::scales(self.graph, self.id, 1 - slot);
+                let slot = (0..2).find(scales);
+                slot.map(|slot| (slot, Layer::LayerNorm, false)).into_iter().collect()
+            }
             "Add" => {
                 let bias = |slot: usize| {
-                    let (product, layer) = biased_product(self.graph, self.id, 1 - slot)?;
+                    if affine::shifts(self.graph, self.id, 1 - slot) {
+                        return Some((slot, Layer::LayerNorm, true));
+                    }
+                    let (product, layer) = affine::biased_product(self.graph, self.id, 1 - slot)?;
                     self.has_weight(product).then_some((slot, layer, true))
                 };
                 bias(0).or_else(|| bias(1)).into_iter().collect()
@@ -173,24 +185,4 @@ impl Site<'_> {
         variational::is_variational(self.graph, product)
             || self.graph.arguments(product).into_iter().take(2).flatten().any(constant)
     }
-}
-
-/// The product without a bias of its own behind argument `slot` of an Add, seen through
-/// views, and the layer that the sum is part of.
-pub(crate) fn biased_product(graph: &Graph, add: NodeId, slot: usize) -> Option<(NodeId, Layer)> {
-    /// More than exporters put between a product and its bias.
-    const VIEWS: usize = 8;
-    let mut value = graph.argument(add, slot)?;
-    for _ in 0..VIEWS {
-        let op = graph.node(value.node).op()?;
-        let bare = variational::plain_arguments(graph, value.node) <= 2;
-        match variational::plain_type(op) {
-            "MatMul" | "Einsum" => return Some((value.node, Layer::Linear)),
-            "Gemm" => return bare.then_some((value.node, Layer::Linear)),
-            "Conv" | "ConvTranspose" => return bare.then_some((value.node, Layer::Conv)),
-            _ if is_view(op) || op.is("Cast") => value = graph.argument(value.node, 0)?,
-            _ => return None,
-        }
-    }
-    None
 }

@@ -1,15 +1,18 @@
 //! Passes over ONNX graphs: shapes, gradients, variational nodes, optimizers, exports.
 
 mod activations;
+mod affine;
 mod architecture;
 mod batch;
 mod compile;
+mod control;
 mod defense;
 mod error;
 pub mod export;
 mod fold;
 mod gradient;
 mod hoist;
+mod inline;
 mod layers;
 mod loss;
 mod loss_gradient;
@@ -21,8 +24,8 @@ pub mod ops;
 mod optimizer;
 mod pass;
 mod quantized;
-mod running;
 mod sources;
+mod splice;
 mod statistics;
 mod survey;
 mod tape;
@@ -40,6 +43,7 @@ pub use error::{Error, Result};
 pub use fold::Fold;
 pub use gradient::gradients;
 pub use hoist::Hoist;
+pub use inline::Inline;
 pub use layers::{Layer, Weight, weights};
 pub use loss_gradient::loss_gradient;
 pub use lower::Lower;

@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use graphs::{DType, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, names};
 
 use crate::pass::{Pass, Pipeline};
-use crate::{
-    Error, FixBatch, Fold, Hoist, Lower, Result, Tape, Upgrade, gradients, loss, variational,
-};
+use crate::{Error, FixBatch, Fold, Lower, Result, Tape, gradients, loss, variational};
 
 /// From the model's inputs and `labels` int64 `[N]` to `loss` `[]` (mean softmax
 /// cross-entropy), `NAME.grad` for every name of `wrt` (inputs or initializers; none
@@ -22,7 +20,7 @@ use crate::{
 pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Result<Model> {
     let mut model = model.clone();
     let batch = batch.or_else(|| crate::fixed_batch(&model.graph)).unwrap_or(1);
-    Pipeline::new().then(Hoist).then(Upgrade).then(FixBatch(batch)).run(&mut model)?;
+    Pipeline::opening().then(FixBatch(batch)).run(&mut model)?;
     variational::expand(&mut model.graph, |graph, posterior| {
         let fact = graph.fact(posterior.mean).clone();
         Ok(Some(graph.input(&format!("{}.noise", posterior.name), Role::Noise, fact)))
@@ -59,7 +57,8 @@ fn targets(graph: &Graph, wrt: &[String]) -> Result<Vec<Value>> {
         let data = |id: &graphs::NodeId| matches!(graph.node(*id).kind, Kind::Input(Role::Data));
         return Ok(graph.inputs.iter().copied().filter(data).map(Value::from).collect());
     }
-    let find = |name: &String| match graph.source(name) {
+    let sources = graph.sources();
+    let find = |name: &String| match sources.get(name.as_str()).copied() {
         Some(value) if graph.fact(value).dtype.is_some_and(DType::is_float) => Ok(value),
         Some(_) => {
             Err(Error::Model(format!("`{name}` is not of a float type, so it has no gradient")))

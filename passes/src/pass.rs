@@ -2,7 +2,7 @@
 
 use graphs::Model;
 
-use crate::{Error, Result};
+use crate::{Error, Hoist, Inline, Result, Upgrade};
 
 /// A rewrite of a model.
 ///
@@ -29,6 +29,12 @@ impl<'p> Pipeline<'p> {
     /// A pipeline without passes.
     pub fn new() -> Pipeline<'p> {
         Pipeline::default()
+    }
+
+    /// What every command does with a file first: constants become initializers, operators
+    /// those of opset 18, and calls of model-local functions what they stand for.
+    pub fn opening() -> Pipeline<'p> {
+        Pipeline::new().then(Hoist).then(Upgrade).then(Inline)
     }
 
     /// The pipeline with one more pass at its end.

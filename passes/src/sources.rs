@@ -29,14 +29,17 @@ pub(crate) struct Sources<'g> {
     constant: HashSet<NodeId>,
     /// The first of several calls that compute the same from the same constants:
     /// quantizers give every reader of one weight a DequantizeLinear of its own.
-    twins: HashMap<NodeId, NodeId>,
+    first: HashMap<NodeId, NodeId>,
+    /// The same, the other way round.
+    twins: HashMap<NodeId, Vec<NodeId>>,
 }
 
 impl<'g> Sources<'g> {
     /// # Errors
     /// When the graph has a cycle.
     pub(crate) fn of(graph: &'g Graph) -> Result<Sources<'g>> {
-        let mut sources = Sources { graph, constant: HashSet::new(), twins: HashMap::new() };
+        let (constant, first) = (HashSet::new(), HashMap::new());
+        let mut sources = Sources { graph, constant, first, twins: HashMap::new() };
         let mut calls: HashMap<String, NodeId> = HashMap::new();
         for id in graph.order()? {
             match &graph.node(id).kind {
@@ -45,7 +48,8 @@ impl<'g> Sources<'g> {
                     sources.constant.insert(id);
                     if let Some(key) = sources.key(id, op) {
                         let first = *calls.entry(key).or_insert(id);
-                        sources.twins.insert(id, first);
+                        sources.first.insert(id, first);
+                        sources.twins.entry(first).or_default().push(id);
                     }
                 }
                 Kind::Op(_) | Kind::Input(_) | Kind::Capture(_) => {}
@@ -67,7 +71,7 @@ impl<'g> Sources<'g> {
         let simple = |attribute: &Attribute| {
             !matches!(attribute, Attribute::Tensor(_) | Attribute::Graph(_) | Attribute::Other(_))
         };
-        let first = |v: Value| Value { node: *self.twins.get(&v.node).unwrap_or(&v.node), ..v };
+        let first = |v: Value| Value { node: *self.first.get(&v.node).unwrap_or(&v.node), ..v };
         let arguments: Vec<Option<Value>> =
             self.graph.arguments(id).into_iter().map(|v| v.map(first)).collect();
         let told = !arguments.is_empty() && op.attributes.values().all(simple);
@@ -108,7 +112,7 @@ impl<'g> Sources<'g> {
                     stack.extend(self.graph.arguments(value.node).into_iter().rev().flatten());
                 }
                 Kind::Op(op) if is_decoding(op) => {
-                    let first = self.twins.get(&value.node).unwrap_or(&value.node);
+                    let first = self.first.get(&value.node).unwrap_or(&value.node);
                     found.push(Value::from(*first));
                 }
                 Kind::Op(_) => found.push(self.largest(value)?),
@@ -176,13 +180,8 @@ impl<'g> Sources<'g> {
 
     /// Every value that shows the same as `origin`.
     pub(crate) fn twins(&self, origin: Value) -> Vec<Value> {
-        if !self.twins.contains_key(&origin.node) {
-            return vec![origin];
-        }
-        let twin = |(&id, first): (&NodeId, &NodeId)| (*first == origin.node).then_some(id);
-        let mut twins: Vec<NodeId> = self.twins.iter().filter_map(twin).collect();
-        twins.sort_unstable();
-        twins.into_iter().map(|node| Value { node, ..origin }).collect()
+        let nodes = self.twins.get(&origin.node).cloned().unwrap_or_else(|| vec![origin.node]);
+        nodes.into_iter().map(|node| Value { node, ..origin }).collect()
     }
 }
 

@@ -1,9 +1,45 @@
 //! BatchNormalization with the statistics of the batch, as training wants it, computed
 //! by plain operators: engines disagree on `training_mode`, or refuse it.
 
-use graphs::{Graph, Kind, NodeId, Op, Role, Value};
+use graphs::{Fact, Graph, Kind, NodeId, Op, Role, Value};
 
-use crate::{Result, Tape};
+use crate::naming::Names;
+use crate::{Result, Tape, sources, variational};
+
+/// Gives every running statistic a constant of its own. Exporters store equal tensors
+/// once, so that a fresh network's variances are its scales, yet training moves them apart.
+pub(crate) fn separate(graph: &mut Graph, names: &mut Names) {
+    let ids: Vec<NodeId> = graph.ids().collect();
+    for id in ids {
+        let normalizes = |op: &Op| variational::plain_type(op) == "BatchNormalization";
+        if !graph.node(id).op().is_some_and(normalizes) {
+            continue;
+        }
+        for (slot, argument) in graph.arguments(id).into_iter().enumerate() {
+            let statistic = matches!(variational::plain_slot(graph, id, slot), 3 | 4);
+            let Some(value) = argument.filter(|_| statistic) else { continue };
+            let Some(tensor) = graph.tensor(sources::stored(graph, value)).cloned() else {
+                continue;
+            };
+            let node = graph.node(value.node);
+            let shared = graph.readers(value).len() > 1;
+            let same = node.op().is_some_and(|op| op.is("Identity"));
+            let name = node.extras.names.first().cloned().unwrap_or_default();
+            if same && !shared && !name.is_empty() {
+                // The copy that the exporter has spared, under the name that it kept.
+                graph.set_argument(value.node, 0, None);
+                let node = graph.node_mut(value.node);
+                node.extras.names.clear();
+                node.outputs = vec![Fact::of(&tensor)];
+                (node.name, node.kind) = (name, Kind::Initializer(tensor));
+            } else if same || (shared && node.op().is_none()) {
+                let wanted = if same { name } else { node.name.clone() };
+                let own = graph.initializer(&names.claim(&wanted), tensor);
+                graph.set_argument(id, slot, Some(own));
+            }
+        }
+    }
+}
 
 /// A running statistic and its value after this batch.
 #[derive(Clone, Copy, Debug)]
@@ -92,4 +128,37 @@ pub(crate) fn blend(tape: &mut Tape, old: Value, batch: Value, momentum: f64) ->
 fn mean(tape: &mut Tape, x: Value, axes: &[usize]) -> Result<Value> {
     let axes = tape.ints(&crate::signed(axes));
     tape.op(Op::new("ReduceMean").with("keepdims", 1), &[x, axes])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use graphs::{DType, Role, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn a_statistic_never_shares_its_constant() {
+        let mut graph = Graph::new("test");
+        let x = graph.input("x", Role::Data, Fact::new(DType::F32, &[1, 2]));
+        let ones = graph.initializer("ones", Tensor::vector(&[1f32; 2]));
+        let zeros = graph.initializer("zeros", Tensor::vector(&[0f32; 2]));
+        let same = graph.op("same", Op::new("Identity"), &[Some(ones)], vec![Fact::default()]);
+        graph.node_mut(same).extras.names = vec!["bn.running_var".to_owned()];
+        let arguments = [x, ones, zeros, zeros, same.into()].map(Some);
+        let bn = graph.op("bn", Op::new("BatchNormalization"), &arguments, vec![Fact::default()]);
+        graph.output("y", bn.into());
+        let mut names = Names::of(&graph);
+        separate(&mut graph, &mut names);
+        graph.check().expect("a whole graph");
+        let read = |slot| graph.argument(bn, slot).expect("an argument");
+        assert_eq!([read(1), read(2)], [ones, zeros]);
+        assert_ne!(read(3), zeros);
+        assert_eq!(graph.tensor(read(3)), graph.tensor(zeros));
+        assert_eq!(Some(read(4)), graph.source("bn.running_var"));
+        assert_eq!(graph.tensor(read(4)), graph.tensor(ones));
+        let before = graph.len();
+        separate(&mut graph, &mut names);
+        assert_eq!(graph.len(), before, "nothing is left to do");
+    }
 }

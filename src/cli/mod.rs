@@ -90,6 +90,16 @@ pub enum Command {
     Quickstart(Quickstart),
 }
 
+/// Where the commands that write models put the weights.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Storage {
+    /// Keep weights of BYTES or more in a file of their own beside the model, OUTPUT.data, and
+    /// the others in the model [BYTES: 1024] [default: as in the model that is read, and
+    /// above 1.9 GB, which is more than one file can hold, in any case]
+    #[arg(long, value_name = "BYTES", num_args = 0..=1, default_missing_value = "1024")]
+    pub external_data: Option<usize>,
+}
+
 /// `advbnn inspect`
 #[derive(Debug, Args)]
 #[command(
@@ -138,7 +148,8 @@ pub struct New {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  advbnn convert resnet18.onnx -o bayes.onnx\n  \
     advbnn convert resnet18.onnx -o bayes.onnx --moped 0.1 --layers conv,linear\n  \
-    advbnn convert net.onnx -o bayes.onnx --normalize .49,.48,.45/.25,.24,.26")]
+    advbnn convert net.onnx -o bayes.onnx --normalize .49,.48,.45/.25,.24,.26\n  \
+    advbnn convert large.onnx -o bayes.onnx --external-data")]
 pub struct Convert {
     /// An ONNX file
     pub model: PathBuf,
@@ -170,6 +181,9 @@ pub struct Convert {
     /// Put (x - MEAN) / STD in front, per channel
     #[arg(long, value_name = "MEAN/STD", allow_hyphen_values = true)]
     pub normalize: Option<String>,
+    /// Where the weights go
+    #[command(flatten)]
+    pub storage: Storage,
 }
 
 /// `advbnn gradient`
@@ -190,6 +204,9 @@ pub struct Gradient {
     /// Batch size [default: the model's own, or 1]
     #[arg(long, value_name = "N")]
     pub batch: Option<std::num::NonZeroUsize>,
+    /// Where the weights go
+    #[command(flatten)]
+    pub storage: Storage,
 }
 
 /// `advbnn evaluate`
@@ -272,6 +289,9 @@ pub struct Export {
     /// Seed of the draw of --mode frozen [default: 0]
     #[arg(long)]
     pub seed: Option<u64>,
+    /// Where the weights go
+    #[command(flatten)]
+    pub storage: Storage,
 }
 
 /// `advbnn predict`

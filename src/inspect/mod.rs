@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Context, Result};
 use graphs::{DType, Dim, Graph, Kind, Model, NodeId, Role};
-use passes::{Hoist, Pipeline, Upgrade, activations, posteriors};
+use passes::{Pipeline, activations, posteriors};
 use serde::Serialize;
 
 use crate::cli::Inspect;
@@ -87,7 +87,7 @@ fn summarize(network: &Model, batch: Option<NonZeroUsize>) -> Result<Summary> {
         }
     }
     let mut upgraded = network.clone();
-    let upgrading = Pipeline::new().then(Hoist).then(Upgrade).run(&mut upgraded);
+    let upgrading = Pipeline::opening().run(&mut upgraded);
     if upgrading.is_err() {
         upgraded = network.clone();
     }

@@ -7,6 +7,9 @@ use graphs::{Graph, Model, NodeId, Tensor, Value};
 use passes::{Survey, Weight, random_layers};
 use serde::Serialize;
 
+/// Of the layers that share a weight, no more are named with each of them.
+const NAMED: usize = 8;
+
 /// A node that is or becomes variational.
 #[derive(Debug, Serialize)]
 pub(super) struct Layer {
@@ -23,7 +26,9 @@ pub(super) struct Parameter {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
     pub(super) parameters: usize,
-    /// The other nodes that read the same.
+    /// The number of layers that read it.
+    pub(super) readers: usize,
+    /// The others of them, the first few by name.
     pub(super) shared_with: Vec<String>,
     /// Tells weights apart that have the same name.
     #[serde(skip)]
@@ -85,11 +90,13 @@ fn rows(
     }
     let row = |(id, values): &(NodeId, Vec<Value>)| {
         let parameter = |&value: &Value| {
-            let others = readers.get(&value).into_iter().flatten().filter(|other| *other != id);
+            let readers = readers.get(&value).map_or(&[][..], Vec::as_slice);
+            let others = readers.iter().filter(|other| *other != id).take(NAMED);
             Parameter {
                 name: name(value),
                 shape: shape(graph, value),
                 parameters: elements(graph, value),
+                readers: readers.len(),
                 shared_with: others.map(|&id| label(graph, id)).collect(),
                 value: value.node.index(),
             }

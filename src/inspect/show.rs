@@ -77,7 +77,7 @@ fn layers(summary: &Summary) -> Table {
         for weight in &layer.weights {
             let kind = layer.layer.clone().unwrap_or_default();
             let shared = match weight.shared_with.as_slice() {
-                [first, _, rest @ ..] => format!("{first} and {} more", rest.len() + 1),
+                [first, _, ..] => format!("{first} and {} more", weight.readers - 2),
                 few => few.join(""),
             };
             table.add_row([

@@ -1,7 +1,9 @@
 //! The command line as its users meet it: exit codes, messages, files, JSON.
 #![allow(clippy::expect_used)]
 
+mod external;
 mod images;
+mod inspected;
 mod misuse;
 mod models;
 mod printed;

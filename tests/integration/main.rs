@@ -5,11 +5,13 @@
 
 mod backend;
 mod cli;
+mod compositions;
 mod conversion;
 mod corners;
 mod differences;
 mod engines;
 mod export;
+mod functions;
 mod kl;
 mod lowering;
 mod models;

@@ -202,6 +202,21 @@ fn every_second_derivative_agrees_with_finite_differences() {
 }
 
 #[test]
+fn every_gradient_can_be_differentiated_again() {
+    let mut failures = Vec::new();
+    for (def, case) in cases() {
+        let call = Call::new(&case);
+        let outputs = call.floats();
+        let proves = !outputs.is_empty() && !call.targets.is_empty();
+        if matches!(def.gradient, Gradient::Rule(_) | Gradient::Body(_)) && proves {
+            let trial = Trial::of_gradient(call.graph, &outputs, &call.targets);
+            check(&case, trial, &mut failures);
+        }
+    }
+    none(failures);
+}
+
+#[test]
 fn every_rule_has_a_case_that_proves_it() {
     let proves = |case: &Case| {
         let call = Call::new(case);

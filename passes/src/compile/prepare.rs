@@ -9,7 +9,7 @@ use crate::fold::Fold;
 use crate::optimizer::Carried;
 use crate::pass::{Pass, Pipeline};
 use crate::variational::{self, Posterior};
-use crate::{Error, FixBatch, Hoist, Lower, Result, Upgrade, layers};
+use crate::{Error, FixBatch, Lower, Result, layers};
 
 /// A model prepared for one batch size: opset 18, static shapes, parameters as state
 /// inputs, noise as inputs.
@@ -26,7 +26,7 @@ pub(super) struct Prepared {
 
 pub(super) fn prepare(model: &Model, batch: usize) -> Result<Prepared> {
     let mut model = model.clone();
-    Pipeline::new().then(Hoist).then(Upgrade).then(FixBatch(batch)).run(&mut model)?;
+    Pipeline::opening().then(FixBatch(batch)).run(&mut model)?;
     let last_layer = variational::last_layer(&model)?;
     let mut graph = std::mem::take(&mut model.graph);
     let posteriors = variational::posteriors(&graph)?;

@@ -10,7 +10,7 @@ use graphs::{DType, Dim, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, name
 
 use crate::pass::Pipeline;
 use crate::variational::{self, Posterior};
-use crate::{Error, Hoist, Result, Upgrade, fixed_batch, loss, try_free_batch};
+use crate::{Error, Result, fixed_batch, loss, try_free_batch};
 
 use normals::Builder;
 pub use normals::Noise;
@@ -58,7 +58,7 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
         )));
     }
     let mut model = model.clone();
-    Pipeline::new().then(Hoist).then(Upgrade).run(&mut model)?;
+    Pipeline::opening().run(&mut model)?;
     _ = try_free_batch(&mut model);
     let posteriors = variational::posteriors(&model.graph)?;
     if posteriors.is_empty() && !matches!(mode, Mode::Mean) {

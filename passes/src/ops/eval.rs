@@ -12,8 +12,9 @@ use graphs::{DType, Tensor, element_count};
 use super::{Call, Folded, broadcast};
 use crate::Result;
 
-/// The most elements that a result may have.
-pub(super) const LIMIT: usize = 1 << 20;
+/// The most elements that a result may have: enough for shapes, and for the positions and
+/// masks of attention windows; too few for a small file to fill the memory with.
+pub(super) const LIMIT: usize = 1 << 13;
 
 /// Integers up to here are exact as `f64`.
 pub(super) const EXACT: f64 = 9_007_199_254_740_992.0;

@@ -80,7 +80,9 @@ impl Sampling {
         let align = call.op.int("align_corners", 0) != 0;
         let (x, positions) = (call.shape(0)?, call.shape(1)?);
         match (&x[..], &positions[..]) {
-            (&[batch, channels, h, w], &[same, rows, columns, 2]) if batch == same && h * w > 0 => {
+            (&[batch, channels, h, w], &[same, rows, columns, 2])
+                if batch == same && h.checked_mul(w).is_some_and(|pixels| pixels > 0) =>
+            {
                 let (image, grid) = ([h, w], [rows, columns]);
                 Ok(Sampling { kernel, padding, align, batch, channels, image, grid })
             }
@@ -269,5 +271,7 @@ mod tests {
         assert!(refusal(sample(&[2, 6, 7, 3])).contains("do not fit"));
         let odd = sample(&[2, 6, 7, 2]).with("padding_mode", "odd");
         assert!(refusal(odd).contains("`odd` is unknown"));
+        let huge = case("GridSample").x(&[2, 3, 1 << 40, 1 << 40]).x(&[2, 6, 7, 2]);
+        assert!(refusal(huge).contains("do not fit"));
     }
 }

@@ -1,9 +1,9 @@
 //! Attributes come from files: they may be refused, but nothing panics.
 
-use graphs::{DType, Fact, Graph, Op, Role};
+use graphs::{DType, Fact, Graph, Model, Op, Role, Tensor};
 use proptest::prelude::*;
 
-use crate::{Tape, gradients};
+use crate::{Lower, Pass, Tape, gradients};
 
 fn number() -> impl Strategy<Value = i64> {
     let odd = vec![i64::MIN, -1, 0, 1 << 30, 1 << 31, 1 << 62, i64::MAX];
@@ -17,6 +17,39 @@ fn list(count: usize) -> impl Strategy<Value = Vec<i64>> {
 fn sizes() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(prop_oneof![9 => 1..9usize, 1 => Just(1 << 30)], 4)
 }
+
+fn small() -> impl Strategy<Value = i64> {
+    let odd = vec![i64::MIN, -1 << 40, 1 << 30, 1 << 62, i64::MAX];
+    prop_oneof![30 => -4..5i64, 1 => prop::sample::select(odd)]
+}
+
+/// Operators that read sizes, indices and attributes from files.
+const MOVEMENTS: &[&str] = &[
+    "CenterCropPad",
+    "Col2Im",
+    "Concat",
+    "CumSum",
+    "DepthToSpace",
+    "Einsum",
+    "Expand",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "OneHot",
+    "Pad",
+    "Resize",
+    "ReverseSequence",
+    "ScatterElements",
+    "ScatterND",
+    "Slice",
+    "SpaceToDepth",
+    "Split",
+    "Squeeze",
+    "Tile",
+    "TopK",
+    "Trilu",
+    "Unsqueeze",
+];
 
 proptest! {
     #[test]
@@ -52,6 +85,48 @@ proptest! {
             && let Ok(loss) = tape.reduce_sum(y, &[0, 1, 2, 3], false)
         {
             _ = gradients(&mut tape, loss, &arguments);
+        }
+    }
+
+    #[test]
+    fn no_movement_panics(
+        name in prop::sample::select(MOVEMENTS.to_vec()),
+        shape in prop::collection::vec(prop_oneof![9 => 0..6usize, 1 => Just(1 << 30)], 0..5),
+        lists in prop::collection::vec(prop::collection::vec(small(), 0..5), 4),
+        scales in prop::collection::vec(prop_oneof![0.0..3f32, Just(f32::NAN), Just(1e30)], 0..5),
+        equation in "[ab]{0,2}(\\.\\.\\.)?[ab]?,?[bc]{0,2}(->)?[abc]{0,2}",
+        text in prop::sample::select(vec!["reflect", "edge", "wrap", "linear", "cubic", "mul", "max"]),
+        numbers in prop::collection::vec(small(), 6),
+        floats in any::<bool>(),
+    ) {
+        let mut op = Op::new(name).with("mode", text).with("equation", equation.as_str());
+        op = op.with("reduction", text).with("antialias", numbers[5]);
+        let names = ["axis", "batch_dims", "blocksize", "num_outputs", "exclusive", "upper"];
+        for (name, number) in names.into_iter().zip(&numbers) {
+            op = op.with(name, *number);
+        }
+        let mut graph = Graph::new("any");
+        let x = graph.input("x", Role::Data, Fact::new(DType::F32, &shape));
+        let mut arguments = vec![Some(x)];
+        for (i, list) in lists.iter().enumerate() {
+            let tensor = match i {
+                1 if floats => Tensor::vector(&scales),
+                _ => Tensor::vector(list),
+            };
+            arguments.push(Some(graph.initializer(&format!("c{i}"), tensor)));
+        }
+        for count in 1..=arguments.len() {
+            let mut graph = graph.clone();
+            let mut tape = Tape::new(&mut graph, "any");
+            let Ok(y) = tape.call(op.clone(), &arguments[..count], 1) else { continue };
+            let rank = tape.shape(y.into()).unwrap_or_default().len();
+            let Ok(loss) = tape.reduce_sum(y.into(), &(0..rank).collect::<Vec<_>>(), false) else {
+                continue;
+            };
+            if let Ok(slopes) = gradients(&mut tape, loss, &[x]) {
+                graph.output("slope", slopes[0]);
+                _ = Lower.run(&mut Model::new(graph));
+            }
         }
     }
 }

@@ -55,19 +55,23 @@ fn one_hot(call: &Call) -> Result<(Vec<usize>, usize)> {
     let mut shape = call.shape(0)?;
     let axis = call.axis(call.op.int("axis", -1), shape.len() + 1)?;
     let depth = call.constant(1).ok_or_else(|| call.error("argument 1 must be a constant"))?;
-    let depth = match eval::read(depth) {
-        Some(Numbers::Ints(depth)) => depth,
-        Some(Numbers::Floats(depth)) => depth.into_iter().map(|depth| depth as i64).collect(),
-        None => Vec::new(),
-    };
-    match depth.as_slice() {
-        &[depth] if depth > 0 => shape.insert(axis, call.size(depth)?),
+    match eval::read(depth).and_then(whole).as_deref() {
+        Some(&[depth]) if depth > 0 => shape.insert(axis, call.size(depth)?),
         other => return Err(call.error(format!("the depth is {other:?}, not one positive size"))),
     }
     if call.shape(2)? != [2] {
         return Err(call.error("argument 2 must be the two values for off and on"));
     }
     Ok((shape, axis))
+}
+
+/// Numbers as integers; `None` if one is none.
+fn whole(numbers: Numbers) -> Option<Vec<i64>> {
+    let integer = |v: f64| Some(v as i64).filter(|_| v.abs() < eval::EXACT);
+    match numbers {
+        Numbers::Ints(v) => Some(v),
+        Numbers::Floats(v) => v.into_iter().map(integer).collect(),
+    }
 }
 
 /// The sums over what is off and over what is on.
@@ -109,10 +113,8 @@ fn fold(call: &Call) -> Folded {
     else {
         return Ok(None);
     };
-    let (Some(Numbers::Ints(indices)), (shape, axis)) = (eval::read(indices), one_hot(call)?)
-    else {
-        return Ok(None);
-    };
+    let indices = eval::read(indices).and_then(whole);
+    let (Some(indices), (shape, axis)) = (indices, one_hot(call)?) else { return Ok(None) };
     let depth = shape.get(axis).copied().unwrap_or(1);
     let inner: usize = shape.iter().skip(axis + 1).product();
     let count = graphs::element_count(&shape).filter(|&count| count <= eval::LIMIT);
@@ -168,6 +170,8 @@ mod tests {
         };
         assert_eq!(ints(call(-1)), [5, 7, 5, 7, 5, 5]);
         assert_eq!(ints(call(0)), [5, 5, 5, 7, 7, 5]);
+        let floats = case("OneHot").constant(Tensor::vector(&[1f32])).scalar(2f32).ints(&[5, 7]);
+        assert_eq!(ints(floats), [5, 7]);
     }
 
     #[test]

@@ -92,15 +92,17 @@ fn view(call: &Call) -> Folded {
     }
 }
 
+/// The most indices that a Gather in the place of a Slice gets.
+const PLACES: usize = 1 << 22;
+
 /// A Slice with steps as a Reshape and a Slice without, or a Gather: tract fails on steps
 /// behind a Reshape.
 pub(super) fn plain(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
     let Some(call) = Call::of(tape.graph, id) else { return Ok(None) };
     let (shape, cuts) = (call.shape(0)?, cuts(&call)?);
     let stepped = |cut: &Cut| cut.step != 1 && cut.count > 1;
-    let (Some(mut x), true) = (tape.graph.argument(id, 0), cuts.iter().any(stepped)) else {
-        return Ok(None);
-    };
+    let worth = cuts.iter().any(stepped) && cuts.iter().all(|cut| cut.count <= PLACES);
+    let (Some(mut x), true) = (tape.graph.argument(id, 0), worth) else { return Ok(None) };
     for cut in cuts {
         let size = shape.get(cut.axis).copied().unwrap_or_default();
         let step = usize::try_from(cut.step).unwrap_or(0);

@@ -5,6 +5,8 @@
 //! raise [`NEWEST`].
 
 mod attention;
+mod bias;
+mod cumulate;
 mod newer;
 mod normalize;
 mod older;
@@ -45,16 +47,15 @@ impl Pass for Upgrade {
 
     fn run(&self, model: &mut Model) -> Result<()> {
         let from = model.opset();
-        if !(OLDEST..=NEWEST).contains(&from) {
-            return Err(Error::Model(format!(
-                "the model is of opset {from}; opsets {OLDEST} to {NEWEST} are read, so export it again with opset {OPSET}"
-            )));
-        }
         if from == OPSET {
             return Ok(());
         }
-        let mut names = Names::of(&model.graph);
-        upgrade(&mut model.graph, &mut names, from)?;
+        // A model that calls its own functions only need not say a version of ONNX's operators.
+        let silent = !["", "ai.onnx"].iter().any(|domain| model.opsets.contains_key(*domain));
+        if !silent || has_onnx_operators(&model.graph) {
+            let mut names = Names::of(&model.graph);
+            upgrade_body(&mut model.graph, &mut names, from)?;
+        }
         model.opsets.remove("ai.onnx");
         model.opsets.insert(String::new(), OPSET);
         let mut ir_version = model.header.ir_version().max(IR_VERSION);
@@ -78,6 +79,23 @@ enum Rule {
     Appeared,
     /// The change cannot be made good.
     Refuse(&'static str),
+}
+
+fn has_onnx_operators(graph: &Graph) -> bool {
+    graph.ids().any(|id| graph.node(id).op().is_some_and(graphs::Op::in_onnx_domain))
+}
+
+/// Brings a graph of opset `from` to [`OPSET`], bodies in it included.
+pub(crate) fn upgrade_body(graph: &mut Graph, names: &mut Names, from: i64) -> Result<()> {
+    if from == OPSET {
+        return Ok(());
+    }
+    if !(OLDEST..=NEWEST).contains(&from) {
+        return Err(Error::Model(format!(
+            "the model is of opset {from}; opsets {OLDEST} to {NEWEST} are read, so export it again with opset {OPSET}"
+        )));
+    }
+    upgrade(graph, names, from)
 }
 
 fn upgrade(graph: &mut Graph, names: &mut Names, from: i64) -> Result<()> {

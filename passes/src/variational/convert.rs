@@ -56,15 +56,16 @@ impl Pass for Convert {
         };
         let mut names = Names::of(&model.graph);
         let mut layers: BTreeMap<NodeId, Vec<(usize, [Value; 2])>> = BTreeMap::new();
+        let replaced: HashSet<NodeId> = rewrites.iter().map(|r| r.value.node).collect();
         for rewrite in rewrites {
             let posterior = self.posterior(&mut model.graph, &mut names, rewrite.value)?;
             match rewrite.reader {
                 Some((node, slot)) => layers.entry(node).or_default().push((slot, posterior)),
                 None => draw_once(&mut model.graph, &rewrite, posterior)?,
             }
-            // A file of IR version 3 lists weights as inputs.
-            model.graph.inputs.retain(|&id| id != rewrite.value.node);
         }
+        // A file of IR version 3 lists weights as inputs.
+        model.graph.inputs.retain(|id| !replaced.contains(id));
         for (id, slots) in layers {
             make_variational(&mut model.graph, id, &slots);
         }
@@ -97,11 +98,13 @@ impl Convert {
     fn log_std(&self, mean: &Tensor) -> Result<Tensor> {
         // exp(-20): far below any float32 weight's last bit, so "no noise", yet finite.
         const LEAST: f32 = 2e-9;
-        let log = |w: &f32| match self.init {
-            InitStd::Constant(std) => std.ln(),
-            InitStd::Moped(delta) => (delta * w.abs()).max(LEAST).ln(),
-        };
-        Ok(Tensor::new(mean.shape(), mean.floats()?.iter().map(log).collect())?)
+        Ok(match self.init {
+            InitStd::Constant(std) => Tensor::full(mean.shape(), std.ln())?,
+            InitStd::Moped(delta) => {
+                let log = |w: &f32| (delta * w.abs()).max(LEAST).ln();
+                Tensor::new(mean.shape(), mean.floats()?.iter().map(log).collect())?
+            }
+        })
     }
 
     /// Mean and log-std for a weight, each a constant of the weight's shape.

@@ -20,7 +20,7 @@ use std::collections::{HashMap, HashSet};
 
 use graphs::{Graph, Kind, Model, NodeId, Op, Value};
 
-use crate::{Error, Result, layers};
+use crate::{Error, Result, affine, layers};
 
 pub use convert::{Convert, InitStd};
 pub use functions::refresh_functions;
@@ -146,7 +146,7 @@ pub(crate) fn last_layer(model: &Model) -> Result<Vec<Posterior>> {
     let Some((last, mut found)) = layers.pop() else { return Ok(Vec::new()) };
     if graph.node(last).op().is_some_and(|op| plain_type(op) == "Add") {
         let slots = 0..graph.arguments(last).len();
-        let product = slots.rev().find_map(|slot| layers::biased_product(graph, last, slot));
+        let product = slots.rev().find_map(|slot| affine::biased_product(graph, last, slot));
         let product = layers.into_iter().find(|(id, _)| product.is_some_and(|(p, _)| p == *id));
         found.extend(product.into_iter().flat_map(|(_, posteriors)| posteriors));
     }

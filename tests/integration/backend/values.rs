@@ -3,7 +3,7 @@
 use std::fmt;
 
 use graphs::{Fact, Kind, Model, Tensor};
-use passes::{Hoist, Pipeline, Upgrade};
+use passes::Pipeline;
 use runtime::engine::Engine;
 
 use super::cases::{NodeTest, Run};
@@ -14,9 +14,7 @@ use crate::engines::{Runner, Values};
 /// The model as every command makes it first. Node tests give even axes and shapes as inputs: where
 /// the upgrade wants constants, the inputs of integers and the like are those of `run`.
 pub(super) fn upgraded(test: &NodeTest, run: &Run) -> passes::Result<Model> {
-    let upgrade = |mut model: Model| {
-        Pipeline::new().then(Hoist).then(Upgrade).run(&mut model).map(|()| model)
-    };
+    let upgrade = |mut model: Model| Pipeline::opening().run(&mut model).map(|()| model);
     upgrade(test.model.clone()).or_else(|error| {
         let bound = bind(test.model.clone(), &run.inputs, |tensor| !tensor.dtype().is_float());
         upgrade(bound).map_err(|_| error)
