@@ -93,15 +93,9 @@ impl<'g> Tape<'g> {
         Ok(match self.graph.fact(like).dtype {
             Some(DType::F32) => self.scalar(value as f32),
             Some(DType::F64) => self.scalar(value),
-<<<<<<< HEAD
-            Some(half) if half.is_float() => {
-                let single = self.scalar(value as f32);
-                self.cast(single, half)?
-=======
             Some(half @ (DType::F16 | DType::BF16)) => {
                 let single = self.scalar(value as f32);
                 return self.cast(single, half);
->>>>>>> elem
             }
             other => {
                 let reason = format!("expected a value of a float type, found {other:?}");
