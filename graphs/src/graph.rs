@@ -2,7 +2,7 @@
 //! reads whom.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 
 use petgraph::Direction;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
@@ -265,6 +265,18 @@ impl Graph {
                 node.name == name && matches!(node.kind, Kind::Input(_) | Kind::Initializer(_))
             })
             .map(Value::from)
+    }
+
+    /// Every input and initializer by name; of several of one name the first.
+    pub fn sources(&self) -> HashMap<&str, Value> {
+        let mut sources = HashMap::new();
+        for id in self.dag.node_indices() {
+            let node = self.node(id);
+            if matches!(node.kind, Kind::Input(_) | Kind::Initializer(_)) {
+                sources.entry(node.name.as_str()).or_insert_with(|| id.into());
+            }
+        }
+        sources
     }
 
     /// The output of that name.

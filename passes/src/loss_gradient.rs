@@ -57,7 +57,8 @@ fn targets(graph: &Graph, wrt: &[String]) -> Result<Vec<Value>> {
         let data = |id: &graphs::NodeId| matches!(graph.node(*id).kind, Kind::Input(Role::Data));
         return Ok(graph.inputs.iter().copied().filter(data).map(Value::from).collect());
     }
-    let find = |name: &String| match graph.source(name) {
+    let sources = graph.sources();
+    let find = |name: &String| match sources.get(name.as_str()).copied() {
         Some(value) if graph.fact(value).dtype.is_some_and(DType::is_float) => Ok(value),
         Some(_) => {
             Err(Error::Model(format!("`{name}` is not of a float type, so it has no gradient")))

@@ -1,7 +1,7 @@
 //! BatchNormalization with the statistics of the batch, as training wants it, computed
 //! by plain operators: engines disagree on `training_mode`, or refuse it.
 
-use graphs::{Fact, Graph, Kind, NodeId, Op, Value};
+use graphs::{Fact, Graph, Kind, NodeId, Op, Role, Value};
 
 use crate::naming::Names;
 use crate::{Result, Tape, sources, variational};
@@ -73,6 +73,11 @@ fn replace(graph: &mut Graph, id: NodeId, momentum: f32) -> Result<Vec<Running>>
     let describe = node.name.clone();
     let arguments: Vec<Value> = graph.arguments(id).into_iter().flatten().collect();
     let &[x, scale, shift, old_mean, old_var] = arguments.as_slice() else { return Ok(vec![]) };
+    // What the graph computes is no running statistic: weights are standardized so, too.
+    let kept = |v: Value| matches!(graph.node(v.node).kind, Kind::Input(Role::State));
+    if !kept(old_mean) || !kept(old_var) {
+        return Ok(vec![]);
+    }
     let uses = graph.uses(id.into());
     let tape = &mut Tape::new(graph, &describe);
     let [y, mean, variance] = normalize(tape, epsilon, [x, scale, shift])?;

@@ -93,8 +93,12 @@ impl<'g> Tape<'g> {
         Ok(match self.graph.fact(like).dtype {
             Some(DType::F32) => self.scalar(value as f32),
             Some(DType::F64) => self.scalar(value),
+            Some(half @ (DType::F16 | DType::BF16)) => {
+                let single = self.scalar(value as f32);
+                return self.cast(single, half);
+            }
             other => {
-                let reason = format!("expected a float32 or float64 value, found {other:?}");
+                let reason = format!("expected a value of a float type, found {other:?}");
                 return Err(self.error(like, reason));
             }
         })

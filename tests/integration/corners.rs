@@ -1,12 +1,12 @@
-//! Points where a careless rule would divide by zero, and Dropout, whose gradient has to keep
-//! what the mask of the same run has kept.
+//! Points where a careless rule would divide by zero, other precisions, and Dropout, whose
+//! gradient has to keep what the mask of the same run has kept.
 
 use graphs::{DType, Fact, Graph, Model, Op, Role, Tensor, Value};
 use passes::ops::{Case, case};
 use passes::{Lower, Pass, Tape, gradients};
 
 use crate::differences::{Point, Trial};
-use crate::engines::{Runner, Values, engines};
+use crate::engines::{Runner, Values, assert_close, engines, onnxruntime};
 use crate::models::{doubles, uniform};
 
 /// Products of rows that hold no zero, one and two.
@@ -84,6 +84,43 @@ fn nothing_has_a_finite_gradient() {
             let finite = doubles(&found["gradient"]).iter().all(|v| v.is_finite());
             assert!(finite, "{call:?} on {}", engine.name());
         }
+    }
+}
+
+/// The gradient of `softplus(relu(x) sigmoid(x) + x / norm(x))`, computed as `dtype`.
+fn computed_as(dtype: DType, x: &Tensor) -> Model {
+    let mut graph = Graph::new("precision");
+    let input = graph.input("x", Role::Data, Fact::of(x));
+    let mut tape = Tape::new(&mut graph, "precision");
+    let x = tape.cast(input, dtype).expect("a cast");
+    let mut apply = |op: &str, x: &[Value]| tape.apply(op, x).expect("a legal call");
+    let (relu, gate) = (apply("Relu", &[x]), apply("Sigmoid", &[x]));
+    let y = apply("Mul", &[relu, gate]);
+    let unit = apply("LpNormalization", &[x]);
+    let y = apply("Add", &[y, unit]);
+    let y = apply("Softplus", &[y]);
+    let y = tape.cast(y, DType::F32).expect("a cast");
+    let loss = tape.reduce_sum(y, &[0, 1], false).expect("a sum");
+    let slopes = gradients(&mut tape, loss, &[input]).expect("a gradient");
+    graph.output("gradient", slopes[0]);
+    let mut model = Model::new(graph);
+    Lower.run(&mut model).expect("a model to lower");
+    model
+}
+
+#[test]
+fn gradients_pass_through_every_precision() {
+    let x = uniform("x", 1, &[3, 5], -1.0, 1.0);
+    let feeds = Values::from([("x".into(), x.clone())]);
+    // tract has no Sigmoid of float64.
+    let run = |dtype| {
+        let mut runner = Runner::of_model(onnxruntime(), &computed_as(dtype, &x));
+        let found = runner.as_mut().expect("a session").run(&feeds).expect("a run");
+        found["gradient"].clone()
+    };
+    let expected = run(DType::F32);
+    for (dtype, tolerance) in [(DType::F64, 1e-6), (DType::F16, 5e-3)] {
+        assert_close(&run(dtype), &expected, tolerance, &dtype.to_string());
     }
 }
 

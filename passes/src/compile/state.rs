@@ -21,8 +21,9 @@ pub fn initial_state(model: &Model, programs: &[&Program]) -> Result<BTreeMap<St
         let nodes = graph.inputs.iter().map(|&id| graph.node(id));
         nodes.filter(|node| matches!(node.kind, Kind::Input(Role::State))).map(|node| &node.name)
     });
+    let sources = model.graph.sources();
     let stored = |name: &String| {
-        let tensor = model.graph.tensor(model.graph.source(name)?)?;
+        let tensor = model.graph.tensor(*sources.get(name.as_str())?)?;
         Some((name.clone(), tensor.clone()))
     };
     Ok(stated.filter_map(stored).collect())
@@ -35,8 +36,10 @@ pub fn initial_state(model: &Model, programs: &[&Program]) -> Result<BTreeMap<St
 /// When a value's shape differs from that of the constant.
 pub fn store_state(model: &mut Model, state: &BTreeMap<String, Tensor>) -> Result<()> {
     Hoist.run(model)?;
-    for (name, tensor) in state {
-        let Some(value) = model.graph.source(name) else { continue };
+    let sources = model.graph.sources();
+    let values: Vec<_> = state.keys().map(|name| sources.get(name.as_str()).copied()).collect();
+    for ((name, tensor), value) in state.iter().zip(values) {
+        let Some(value) = value else { continue };
         let node = model.graph.node_mut(value.node);
         if let Kind::Initializer(old) = &mut node.kind {
             if old.shape() != tensor.shape() {

@@ -88,7 +88,8 @@ fn join(call: &Call) -> Folded {
     if fact.dtype.is_none_or(|t| t.bits() < 8) || total > eval::LIMIT * size_of::<i64>() {
         return Ok(None);
     }
-    let outer: usize = shape.iter().take(axis).product();
+    // Without elements there are no rows either, whatever the other sizes say.
+    let outer: usize = if total == 0 { 0 } else { shape.iter().take(axis).product() };
     let mut data = Vec::with_capacity(total);
     for row in 0..outer {
         for x in &constants {

@@ -150,7 +150,8 @@ fn fold(call: &Call) -> Folded {
     let sizes: Vec<usize> = labels.iter().map(|&label| equation.size(label)).collect();
     let (shape, _) = sizes.split_at(equation.output.len());
     let work = element_count(&sizes).filter(|&count| count <= WORK);
-    let (Some(work), Some(count)) = (work, element_count(shape)) else { return Ok(None) };
+    let count = element_count(shape).filter(|&count| count <= eval::LIMIT);
+    let (Some(work), Some(count)) = (work, count) else { return Ok(None) };
     let mut readers = Vec::new();
     for (x, term) in constants.iter().zip(&equation.terms) {
         let Some(numbers) = eval::read(x) else { return Ok(None) };

@@ -18,6 +18,9 @@ pub(super) const TABLE: &[Def] = &[
                 case("Gather").x(&[3, 4]).ints(&[2, 0, 2]),
                 case("Gather").x(&[3, 4]).with("axis", -1i64).constant(square(&[0, 3, -2, 0])),
                 case("Gather").x(&[3, 4]).ints(&[1]),
+                case("Gather").x(&[3, 2]).ints(&[2, 0, 1]),
+                case("Gather").x(&[2, 4, 2]).with("axis", 1i64).constant(square(&[3, 0, 1, 2])),
+                case("Gather").x(&[2, 5]).with("axis", 1i64).ints(&[3, -4]),
             ]
         },
     },
@@ -103,7 +106,7 @@ fn lookup(call: &Call) -> Folded {
     let (outer, rest) = x.shape().split_at(axis(call)?);
     let Some((&size, inner)) = rest.split_first() else { return Ok(None) };
     let (outer, inner): (usize, usize) = (outer.iter().product(), inner.iter().product());
-    if element_count(&shape).is_none_or(|n| n > eval::LIMIT) {
+    if element_count(&shape).is_none_or(|n| n > eval::LIMIT) || x.is_empty() {
         return Ok(None);
     }
     let Some(positions) = positions(call, size)? else { return Ok(None) };
@@ -111,8 +114,23 @@ fn lookup(call: &Call) -> Folded {
     eval::pick(x, &shape, rows.flat_map(|row| (row * inner)..(row + 1) * inner))
 }
 
-/// One constant index: the gradient with zeros around it. Several: each is added at its
-/// index.
+/// For every element where the indices name it; behind their end if they do not. `None`
+/// if one is named twice.
+fn once(places: &[usize], size: usize) -> Option<Vec<i64>> {
+    if size > eval::LIMIT {
+        return None;
+    }
+    let none = places.len() as i64;
+    let mut sources = vec![none; size];
+    for (i, &place) in places.iter().enumerate() {
+        let source = sources.get_mut(place).filter(|source| **source == none)?;
+        *source = i as i64;
+    }
+    Some(sources)
+}
+
+/// One constant index: the gradient with zeros around it. Several that differ: a Gather
+/// again. Else each is added at its index.
 fn gather(s: &mut Adjoint) -> Gradients {
     let (x, dy, shape, axis) = (s.x(0)?, s.dy()?, s.shape(0)?, axis(&s.call()?)?);
     let (outer, rest) = shape.split_at(axis);
@@ -131,6 +149,15 @@ fn gather(s: &mut Adjoint) -> Gradients {
         before.iter_mut().skip(axis).take(1).for_each(|n| *n = place);
         after.iter_mut().skip(axis).take(1).for_each(|n| *n = size - place - 1);
         return Ok(vec![Some(s.tape.pad(dy, &before, &after)?), None]);
+    }
+    let places = positions(&s.call()?, size)?;
+    if let Some(sources) = places.and_then(|places| once(&places, size)) {
+        let mut after = vec![0; shape.len()];
+        after.iter_mut().skip(axis).take(1).for_each(|n| *n = usize::from(count < size));
+        let dy = s.tape.pad(dy, &vec![0; shape.len()], &after)?;
+        let sources = s.tape.ints(&sources);
+        let gather = Op::new("Gather").with("axis", axis as i64);
+        return Ok(vec![Some(s.tape.op(gather, &[dy, sources])?), None]);
     }
     let mut lone = vec![1; shape.len()];
     lone.iter_mut().skip(axis).take(1).for_each(|n| *n = count);

@@ -115,6 +115,13 @@ fn geometry(call: &Call) -> Result<Geometry> {
     Ok(Geometry { batch, index, taken, slice })
 }
 
+/// An index counted from the start.
+fn inside(call: &Call, at: i64, size: usize) -> Result<usize> {
+    let place = if at < 0 { at.saturating_add(size as i64) } else { at };
+    let place = usize::try_from(place).ok().filter(|&place| place < size);
+    place.ok_or_else(|| call.error(format!("index {at} is out of range for {size} elements")))
+}
+
 /// Where every element that is read or written lies in the data, if the indices are
 /// constant and not too many.
 fn positions(call: &Call) -> Result<Option<Vec<usize>>> {
@@ -125,18 +132,15 @@ fn positions(call: &Call) -> Result<Option<Vec<usize>>> {
     else {
         return Ok(None);
     };
-    let (indices, width): (_, usize) = (indices.integers()?, slice.iter().product());
-    let rows: usize = index.iter().product();
+    let (Some(width), Some(rows)) = (element_count(&slice), element_count(&index)) else {
+        return Ok(None);
+    };
+    let indices = indices.integers()?;
     let mut positions = Vec::new();
     for (i, vector) in indices.chunks(taken.len()).enumerate() {
         let mut place = i / rows.max(1);
         for (&at, &size) in vector.iter().zip(&taken) {
-            let inside = if at < 0 { at.saturating_add(size as i64) } else { at };
-            let inside = usize::try_from(inside).ok().filter(|&inside| inside < size);
-            let Some(inside) = inside else {
-                let reason = format!("index {at} is out of range for {size} elements");
-                return Err(call.error(reason));
-            };
+            let inside = inside(call, at, size)?;
             place = place.saturating_mul(size).saturating_add(inside);
         }
         positions.extend((0..width).map(|j| place.saturating_mul(width).saturating_add(j)));
@@ -155,7 +159,7 @@ fn counted(call: &Call) -> Result<Option<Tensor>> {
         return Ok(None);
     }
     for (at, &size) in values.iter_mut().zip(taken.iter().cycle()) {
-        *at = if *at < 0 { at.saturating_add(size as i64) } else { *at };
+        *at = inside(call, *at, size)? as i64;
     }
     Ok(Some(Tensor::new(&shape, values)?))
 }

@@ -1,10 +1,9 @@
-//! Comparisons, choices, and what picks or mixes one of several arguments.
+//! Comparisons, logic and choices.
 
 use graphs::{DType, Fact, Tensor};
 
-use super::broadcast::{self, common_dtype, comparison, same_type};
-use super::{Adjoint, Call, Case, Def, Folded, Gradient, Gradients, case, eval};
-use crate::Result;
+use super::broadcast::{self, common_dtype, comparison};
+use super::{Case, Def, Gradient, case, eval};
 use Gradient::{Rule, Zero};
 
 pub(super) const TABLE: &[Def] = &[
@@ -94,86 +93,6 @@ pub(super) const TABLE: &[Def] = &[
             ]
         },
     },
-    Def {
-        op: "Max",
-        infer: same_type,
-        gradient: Rule(shared),
-        eval: Some(|call| eval::arithmetic(call, |a, b| Some(a.max(b)), f64::max)),
-        cases: || extremes("Max"),
-    },
-    Def {
-        op: "Min",
-        infer: same_type,
-        gradient: Rule(shared),
-        eval: Some(|call| eval::arithmetic(call, |a, b| Some(a.min(b)), f64::min)),
-        cases: || extremes("Min"),
-    },
-    Def {
-        op: "Sum",
-        infer: same_type,
-        gradient: Rule(|s| Ok(vec![Some(s.dy()?); s.arguments.len()])),
-        eval: Some(|call| eval::arithmetic(call, i64::checked_add, |a, b| a + b)),
-        cases: || mixtures("Sum"),
-    },
-    Def {
-        op: "Mean",
-        infer: same_type,
-        gradient: Rule(|s| {
-            let (dy, count) = (s.dy()?, s.arguments.len());
-            Ok(vec![Some(s.scaled(dy, 1.0 / count as f64)?); count])
-        }),
-        eval: None,
-        cases: || mixtures("Mean"),
-    },
-    Def {
-        op: "Mod",
-        infer: same_type,
-        gradient: Rule(modulus),
-        eval: Some(remainder),
-        cases: || {
-            vec![
-                case("Mod").with("fmod", 1i64).within(&[2, 3], 1.2, 1.8).within(&[3], 0.95, 1.05),
-                case("Mod").with("fmod", 1i64).within(&[3], -1.8, -1.2).scalar(1f32),
-                case("Mod").ints(&[7, -7, 6]).ints(&[3, 3, -4]),
-            ]
-        },
-    },
-    Def {
-        op: "Cast",
-        infer: |call| Ok(vec![Fact::new(target(call)?, &call.shape(0)?)]),
-        gradient: Rule(|s| {
-            let (dy, from) = (s.dy()?, s.x(0)?);
-            let from = s.tape.dtype(from)?;
-            super::only(s.tape.cast(dy, from)?)
-        }),
-        eval: Some(|call| eval::cast(call, target(call)?)),
-        cases: || {
-            let to = |dtype: DType| case("Cast").with("to", i64::from(dtype.code()));
-            vec![
-                to(DType::F32).x(&[2, 3]),
-                to(DType::Bool).distinct(&[2, 3]),
-                to(DType::F32).ints(&[-3, 0, 3]),
-                to(DType::F32).flags(&[2, 2]),
-            ]
-        },
-    },
-    Def {
-        op: "CastLike",
-        infer: |call| Ok(vec![Fact::new(call.dtype(1)?, &call.shape(0)?)]),
-        gradient: Rule(|s| {
-            let (dy, from) = (s.dy()?, s.x(0)?);
-            let from = s.tape.dtype(from)?;
-            Ok(vec![Some(s.tape.cast(dy, from)?), None])
-        }),
-        eval: Some(|call| eval::cast(call, call.dtype(1)?)),
-        cases: || {
-            vec![
-                case("CastLike").x(&[2, 3]).scalar(0f32),
-                case("CastLike").ints(&[-3, 0, 3]).scalar(0f32),
-                case("CastLike").distinct(&[2, 3]).flags(&[1]),
-            ]
-        },
-    },
 ];
 
 /// A question about every element.
@@ -195,77 +114,16 @@ fn comparisons(op: &str) -> Vec<Case> {
     ]
 }
 
-fn extremes(op: &str) -> Vec<Case> {
-    vec![
-        case(op).distinct(&[2, 3]).scalar(0f32),
-        case(op).within(&[2, 3], 0.1, 0.5).within(&[3], 0.6, 1.0).within(&[1], -0.5, 0.0),
-        case(op).distinct(&[4]),
-    ]
-}
-
-fn mixtures(op: &str) -> Vec<Case> {
-    vec![case(op).x(&[2, 3]).x(&[3]).x(&[2, 1]), case(op).x(&[2]), case(op).x(&[2]).x(&[2])]
-}
-
-/// Arguments that are equal share the gradient evenly, as in PyTorch.
-fn shared(s: &mut Adjoint) -> Gradients {
-    let (y, dy) = (s.y(0), s.dy()?);
-    let dtype = s.tape.dtype(y)?;
-    let mut masks = Vec::new();
-    for i in 0..s.arguments.len() {
-        let x = s.x(i)?;
-        let reached = s.apply("Equal", &[x, y])?;
-        masks.push(s.tape.cast(reached, dtype)?);
-    }
-    let count = s.apply("Sum", &masks)?;
-    let share = s.apply("Div", &[dy, count])?;
-    let part = |(i, mask)| s.when(i, |s| s.apply("Mul", &[share, mask]));
-    masks.into_iter().enumerate().map(part).collect()
-}
-
-/// y = a - q b with a q that is constant between the jumps.
-fn modulus(s: &mut Adjoint) -> Gradients {
-    let (a, b, y, dy) = (s.x(0)?, s.x(1)?, s.y(0), s.dy()?);
-    let db = s.when(1, |s| {
-        let multiple = s.apply("Sub", &[y, a])?;
-        let quotient = s.apply("Div", &[multiple, b])?;
-        s.apply("Mul", &[dy, quotient])
-    })?;
-    Ok(vec![Some(dy), db])
-}
-
-/// Without `fmod` the sign is the divisor's, with it the dividend's.
-fn remainder(call: &Call) -> Folded {
-    if call.op.int("fmod", 0) != 0 {
-        return eval::arithmetic(call, i64::checked_rem, |a, b| a % b);
-    }
-    let floored = |a: i64, b: i64| match a.checked_rem(b)? {
-        r if r != 0 && (r < 0) != (b < 0) => r.checked_add(b),
-        r => Some(r),
-    };
-    eval::arithmetic(call, floored, |a, b| a - (a / b).floor() * b)
-}
-
-/// The type that Cast makes.
-fn target(call: &Call) -> Result<DType> {
-    let code = call.op.int("to", 0);
-    let dtype = i32::try_from(code).ok().and_then(DType::from_code);
-    dtype.ok_or_else(|| call.error(format!("`to` = {code} is no element type")))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::super::trial::{eval, infer, ints, refusal, shape};
+    use super::super::trial::{infer, ints, shape};
     use super::*;
 
     #[test]
     fn types_are_what_the_operators_make() {
         let fact = &infer(case("Less").x(&[2, 1]).x(&[3])).unwrap()[0];
         assert_eq!(fact, &Fact::new(DType::Bool, &[2, 3]));
-        let fact = &infer(case("Cast").with("to", 7i64).x(&[2])).unwrap()[0];
-        assert_eq!(fact, &Fact::new(DType::I64, &[2]));
-        assert!(refusal(case("Cast").with("to", 99i64).x(&[2])).contains("no element type"));
         assert_eq!(shape(case("Where").flags(&[2, 1]).x(&[3]).scalar(0f32)), [2, 3]);
     }
 
@@ -275,22 +133,5 @@ mod tests {
         assert_eq!(ints(case("Equal").ints(&[-1, 4]).scalar(-1i64)), [1, 0]);
         assert_eq!(ints(case("Where").constant(wild).ints(&[1, 1]).ints(&[-1, 4])), [1, 4]);
         assert_eq!(ints(case("Max").ints(&[1, 5]).ints(&[3, 3]).scalar(4i64)), [4, 5]);
-    }
-
-    #[test]
-    fn mod_follows_the_sign_of_the_divisor_or_the_dividend() {
-        let arguments = |case: Case| case.ints(&[7, -7, 7, -7]).ints(&[3, 3, -3, -3]);
-        assert_eq!(ints(arguments(case("Mod"))), [1, 2, -2, -1]);
-        assert_eq!(ints(arguments(case("Mod").with("fmod", 1i64))), [1, -1, 1, -1]);
-        assert!(eval(case("Mod").ints(&[1]).ints(&[0])).is_empty());
-    }
-
-    #[test]
-    fn casts_fold_only_where_they_are_exact() {
-        let to = |code: i64| case("Cast").with("to", code);
-        assert_eq!(ints(to(7).scalar(-2.7f32)), [-2]);
-        assert_eq!(ints(to(9).ints(&[0, 5])), [0, 1]);
-        assert!(eval(to(7).scalar(f32::NAN)).is_empty());
-        assert!(eval(to(6).scalar(1i64 << 40)).is_empty());
     }
 }

@@ -12,13 +12,16 @@ mod activation;
 mod adjacent;
 mod adjoint;
 mod average;
+mod batch_norm;
 mod bits;
 mod body;
 mod border;
 mod broadcast;
 mod call;
 mod case;
+mod cast;
 mod columns;
+mod combine;
 mod concat;
 mod contraction;
 mod conv;
@@ -50,6 +53,7 @@ mod padding;
 mod patches;
 mod pool;
 mod power;
+mod quantize;
 mod random;
 mod rectifier;
 mod reduce;
@@ -126,7 +130,10 @@ pub enum Gradient {
 
 static FAMILIES: &[&[Def]] = &[
     activation::TABLE,
+    batch_norm::TABLE,
     bits::TABLE,
+    cast::TABLE,
+    combine::TABLE,
     columns::TABLE,
     concat::TABLE,
     conv::TABLE,
@@ -148,6 +155,7 @@ static FAMILIES: &[&[Def]] = &[
     pad::TABLE,
     pool::TABLE,
     power::TABLE,
+    quantize::TABLE,
     random::TABLE,
     rectifier::TABLE,
     reduce::TABLE,

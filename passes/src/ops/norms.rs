@@ -115,6 +115,10 @@ fn euclidean(s: &mut Adjoint) -> Gradients {
 fn product(s: &mut Site) -> Result<Vec<Value>> {
     let reduction = reduction(&s.call())?;
     let mut x = s.x(0)?;
+    if reduction.count() == 0 {
+        let one = s.number(1.0)?;
+        return Ok(vec![s.tape.expand(one, &reduction.output())?]);
+    }
     for &axis in &reduction.axes {
         let mut left = reduction.shape.get(axis).copied().unwrap_or(1);
         while left > 1 {

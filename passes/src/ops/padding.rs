@@ -58,6 +58,10 @@ mod tests {
         let lower = explicit(conv.with("auto_pad", "SAME_LOWER"));
         assert_eq!(lower.op.ints("pads"), Some(&[2, 1, 1, 1][..]));
         assert_eq!(trial::shape(lower), [1, 1, 6, 5]);
+        let wide = case("Conv").x(&[1, 1, 9]).x(&[1, 1, 3]).with("dilations", vec![3i64]);
+        let wide = explicit(wide.with("strides", vec![2i64]).with("auto_pad", "SAME_UPPER"));
+        assert_eq!(wide.op.ints("pads"), Some(&[3, 3][..]));
+        assert_eq!(trial::shape(wide), [1, 1, 5]);
     }
 
     #[test]

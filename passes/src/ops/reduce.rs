@@ -100,7 +100,7 @@ impl Reduction {
     }
 
     /// How many elements make one of the result.
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         let sizes = self.axes.iter().filter_map(|&i| self.shape.get(i));
         sizes.fold(1, |n: usize, &size| n.saturating_mul(size))
     }

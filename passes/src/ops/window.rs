@@ -80,7 +80,7 @@ pub(super) fn forward(
     ceil: bool,
 ) -> Result<Vec<Axis>> {
     let mut axes = read(call, kernel)?;
-    let padding = padding(call, &axes)?;
+    let padding = padding(call)?;
     for (axis, &size) in axes.iter_mut().zip(sizes) {
         axis.size = bounded(call, "spatial size", size as i64, 1)?;
         let missing = ((axis.size.div_ceil(axis.stride) - 1) * axis.stride + axis.extent())
@@ -111,7 +111,7 @@ pub(super) fn forward(
 /// When an attribute is malformed or the output would be empty.
 pub(super) fn transposed(call: &Call, counts: &[usize], kernel: &[usize]) -> Result<Vec<Axis>> {
     let mut axes = read(call, kernel)?;
-    let padding = padding(call, &axes)?;
+    let padding = padding(call)?;
     let rank = counts.len();
     let extra = list(call, "output_padding", rank, 0)?.unwrap_or_else(|| vec![0; rank]);
     let outputs = list(call, "output_shape", rank, 1)?;
@@ -162,18 +162,14 @@ fn read(call: &Call, kernel: &[usize]) -> Result<Vec<Axis>> {
     .collect()
 }
 
-fn padding(call: &Call, axes: &[Axis]) -> Result<Padding> {
-    let padding = match call.op.string("auto_pad") {
-        None | Some("NOTSET") => return Ok(Padding::Given),
-        Some("VALID") => return Ok(Padding::Valid),
-        Some("SAME_UPPER") => Padding::SameUpper,
-        Some("SAME_LOWER") => Padding::SameLower,
-        Some(other) => return Err(call.error(format!("auto_pad is `{other}`"))),
-    };
-    if axes.iter().any(|axis| axis.dilation != 1) && !call.op.is("ConvTranspose") {
-        return Err(call.error("engines disagree about auto_pad with dilations: give pads instead"));
+fn padding(call: &Call) -> Result<Padding> {
+    match call.op.string("auto_pad") {
+        None | Some("NOTSET") => Ok(Padding::Given),
+        Some("VALID") => Ok(Padding::Valid),
+        Some("SAME_UPPER") => Ok(Padding::SameUpper),
+        Some("SAME_LOWER") => Ok(Padding::SameLower),
+        Some(other) => Err(call.error(format!("auto_pad is `{other}`"))),
     }
-    Ok(padding)
 }
 
 /// An attribute of `len` integers that are at least `least`, if there.

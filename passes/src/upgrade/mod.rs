@@ -5,6 +5,8 @@
 //! raise [`NEWEST`].
 
 mod attention;
+mod bias;
+mod cumulate;
 mod newer;
 mod normalize;
 mod older;

@@ -4,6 +4,7 @@ use graphs::{DType, Op, Tensor, Value};
 
 use super::Rule::{self, Appeared, Forget, Rewrite};
 use super::attention::attention;
+use super::cumulate::cumulative_product;
 use super::normalize::{group_normalization, rms_normalization};
 use super::quantize::{dequantize, quantize};
 use super::rotary::rotary_embedding;
@@ -16,20 +17,22 @@ pub(super) const TABLE: &[(i64, &[&str], Rule)] = &[
     (19, &["AveragePool"], Rewrite(average_pool)),
     (19, &["Cast", "CastLike"], Forget("saturate")),
     (19, &["DeformConv"], Appeared),
+    (19, &["DequantizeLinear"], Rewrite(dequantize)),
+    (19, &["Equal"], Rewrite(equal)),
     (19, &["Pad"], Rewrite(pad)),
+    (19, &["QuantizeLinear"], Rewrite(quantize)),
     (19, &["Resize"], Rewrite(resize)),
     (20, &["AffineGrid", "ImageDecoder"], Appeared),
     (20, &["DFT"], Rewrite(fourier)),
     (20, &["Gelu"], Rewrite(gelu)),
     (20, &["GridSample"], Rewrite(grid_sample)),
     (20, &["RegexFullMatch", "StringConcat", "StringSplit"], Appeared),
-    (21, &["DequantizeLinear"], Rewrite(dequantize)),
     (21, &["GroupNormalization"], Rewrite(group_normalization)),
-    (21, &["QuantizeLinear"], Rewrite(quantize)),
     (23, &["Attention"], Rewrite(attention)),
     (23, &["RMSNormalization"], Rewrite(rms_normalization)),
     (23, &["RotaryEmbedding"], Rewrite(rotary_embedding)),
     (24, &["Cast", "CastLike"], Forget("round_mode")),
+    (24, &["SplitToSequence"], Rewrite(no_bfloat16)),
     (24, &["Swish"], Rewrite(swish)),
     (24, &["TensorScatter"], Appeared),
     (26, &["BitCast"], Appeared),
@@ -39,6 +42,7 @@ pub(super) const TABLE: &[(i64, &[&str], Rule)] = &[
     (28, &["BitShift"], Rewrite(bit_shift)),
     (28, &["Celu"], Rewrite(celu)),
     (28, &["Mod"], Rewrite(modulo)),
+    (28, &["Optional", "OptionalGetElement", "OptionalHasElement"], Rewrite(no_bfloat16)),
     (28, &["SpaceToDepth"], Rewrite(space_to_depth)),
     (28, &["SwiGLU"], Rewrite(swiglu)),
 ];
@@ -136,6 +140,20 @@ fn celu(site: &mut Site) -> Result<()> {
     Ok(())
 }
 
+fn equal(site: &mut Site) -> Result<()> {
+    match site.dtype(0) {
+        Some(DType::String) => Err(site.refuse("opset 19 brought Equal of strings")),
+        _ => Ok(()),
+    }
+}
+
+fn no_bfloat16(site: &mut Site) -> Result<()> {
+    match site.dtype(0) {
+        Some(DType::BF16) => Err(site.refuse("it took no bfloat16")),
+        _ => Ok(()),
+    }
+}
+
 fn bit_shift(site: &mut Site) -> Result<()> {
     match site.dtype(0) {
         Some(DType::I8 | DType::I16 | DType::I32 | DType::I64) => {
@@ -183,51 +201,6 @@ fn space_to_depth(site: &mut Site) -> Result<()> {
     let shape = site.emit(Op::new("Shape"), &[y]);
     site.become_call(Op::new("Reshape"), &[swapped, shape]);
     Ok(())
-}
-
-/// Products of 1, 2, 4, ... neighbours: each step multiplies by what lies as far behind.
-fn cumulative_product(site: &mut Site) -> Result<()> {
-    let x = site.x()?;
-    let axis = site.argument(1).and_then(|axis| site.graph.tensor(axis)?.integers().ok());
-    let axis = axis.as_deref().and_then(|axis| axis.first().copied());
-    let rank = site.rank().and_then(|rank| i64::try_from(rank).ok());
-    let axis = axis.zip(rank).map(|(axis, rank)| if axis < 0 { axis + rank } else { axis });
-    let size = axis.and_then(|axis| site.size(x, usize::try_from(axis).ok()?));
-    let (Some(axis), Some(size)) = (axis, size) else {
-        return Err(site.refuse("its axis, or the size there, is not known"));
-    };
-    let [exclusive, reverse] = ["exclusive", "reverse"].map(|name| site.op.int(name, 0) != 0);
-    let one = site.number("one", 1.0, x);
-    let mut y = if reverse { backwards(site, x, axis) } else { x };
-    if exclusive {
-        y = shifted(site, y, axis, 1, size, one);
-    }
-    let mut reach = 1;
-    while reach < size {
-        let behind = shifted(site, y, axis, reach, size, one);
-        y = site.apply("Mul", &[y, behind]);
-        reach *= 2;
-    }
-    if reverse {
-        y = backwards(site, y, axis);
-    }
-    site.become_call(Op::new("Identity"), &[y]);
-    Ok(())
-}
-
-/// `x` moved along an axis of that size, with ones coming in.
-fn shifted(site: &mut Site, x: Value, axis: i64, by: i64, size: i64, one: Value) -> Value {
-    let at = site.constant("axis", Tensor::vector(&[axis]));
-    let pads = site.constant("pads", Tensor::vector(&[by, 0]));
-    let longer = site.apply("Pad", &[x, pads, one, at]);
-    let [from, to] = [0, size].map(|end| site.constant("end", Tensor::vector(&[end])));
-    site.apply("Slice", &[longer, from, to, at])
-}
-
-fn backwards(site: &mut Site, x: Value, axis: i64) -> Value {
-    let [from, to, at, step] =
-        [-1, i64::MIN, axis, -1].map(|number| site.constant("number", Tensor::vector(&[number])));
-    site.apply("Slice", &[x, from, to, at, step])
 }
 
 fn grid_sample(site: &mut Site) -> Result<()> {

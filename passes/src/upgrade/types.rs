@@ -43,12 +43,14 @@ const SINCE_22: &[&str] = &[
     "Atan",
     "Atanh",
     "AveragePool",
+    "Bernoulli",
     "Conv",
     "ConvTranspose",
     "Cos",
     "Cosh",
     "DeformConv",
     "Det",
+    "Dropout",
     "Elu",
     "EyeLike",
     "GRU",
@@ -66,8 +68,11 @@ const SINCE_22: &[&str] = &[
     "MaxRoiPool",
     "MaxUnpool",
     "Mish",
+    "Multinomial",
     "NegativeLogLikelihoodLoss",
     "RNN",
+    "RandomNormalLike",
+    "RandomUniformLike",
     "RoiAlign",
     "Round",
     "Selu",
@@ -151,14 +156,15 @@ pub(super) fn result(graph: &Graph, id: NodeId) -> Option<DType> {
             Some(DType::I64)
         }
         "Cast" => stated("to"),
-        "EyeLike" | "RandomNormalLike" | "RandomUniformLike" => stated("dtype").or(argument(0)),
+        "Bernoulli" | "EyeLike" | "RandomNormalLike" | "RandomUniformLike" => {
+            stated("dtype").or(argument(0))
+        }
         "CastLike" | "Where" => argument(1),
         "OneHot" => argument(2),
         "DequantizeLinear" => stated("output_dtype").or(argument(1)),
         "Gather" | "GatherElements" | "GatherND" => argument(0),
         "ConstantOfShape" => constant(op).or(Some(DType::F32)),
-        "Bernoulli"
-        | "BitCast"
+        "BitCast"
         | "Constant"
         | "ConvInteger"
         | "DynamicQuantizeLinear"

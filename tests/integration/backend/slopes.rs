@@ -75,10 +75,9 @@ pub(super) fn agree(engine: &dyn Engine, test: &NodeTest, runs: &[Run]) -> Verdi
 
 /// Whether some engine gives other values of the function.
 fn contested(model: &Model, given: &Run) -> bool {
-    let differs = |engine: &Box<dyn Engine>| {
-        matches!(run(engine.as_ref(), model, given), Err(Trouble::Differs(_)))
-    };
-    engines().iter().any(differs)
+    let differs =
+        |engine: &dyn Engine| matches!(run(engine, model, given), Err(Trouble::Differs(_)));
+    engines().iter().any(|engine| differs(engine.as_ref()))
 }
 
 /// Why no difference can tell a gradient.
@@ -98,7 +97,7 @@ fn without_rule(graph: &Graph) -> Option<String> {
     let lacks = |id: NodeId| {
         let op = graph.node(id).op()?;
         match ops::find(op).map(|def| def.gradient) {
-            Some(Gradient::Rule(_) | Gradient::Zero) => None,
+            Some(Gradient::Rule(_) | Gradient::Body(_) | Gradient::Zero) => None,
             _ => Some(op.op_type.clone()),
         }
     };

@@ -75,7 +75,7 @@ fn batch_normalization_trains_if_it_had_more_outputs() {
     let error = Upgrade.run(&mut saved).expect_err("saved statistics");
     assert!(error.to_string().contains("saved statistics"), "{error}");
     let pixels = Tensor::full(&[3, 4, 5], 1f32).expect("ones");
-    let pixels = [const { () }; 4].map(|()| pixels.clone());
+    let pixels = [(); 4].map(|()| pixels.clone());
     let graph = upgraded(model(8, op.with("spatial", 0), image(), &pixels, 1));
     assert_eq!(operators(&graph), ["Add", "Sqrt", "Div", "Sub", "Mul", "Add"]);
 }
