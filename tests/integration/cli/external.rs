@@ -34,4 +34,6 @@ fn weights_go_beside_the_model_and_back() {
     place.succeeds("convert two.onnx -o one.onnx --layers none --external-data 1000000000");
     assert!(!place.path("one.onnx.data").exists());
     assert_eq!(read("one.onnx"), read("net.onnx"));
+    let refused = place.advbnn("convert net.onnx -o x.onnx --external-data much").output();
+    assert_eq!(refused.expect("it runs").status.code(), Some(2));
 }
