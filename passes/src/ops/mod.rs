@@ -22,6 +22,7 @@ mod columns;
 mod concat;
 mod contraction;
 mod conv;
+mod conv_cases;
 mod convolution;
 mod crop;
 mod cumulate;
