@@ -14,6 +14,7 @@ JSON-lines file, so a run that was broken off goes on where it stopped.
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,7 +65,7 @@ def one(flags, name, exporter):
             try:
                 model, truth = architectures.export(name, exporter, folder)
             except Exception as refusal:  # PyTorch's exporters raise anything
-                reason = (str(refusal).strip().splitlines() or [""])[0][:200]
+                reason = re.sub(r"\x1b\[\d*m", "", (str(refusal).strip().splitlines() or [""])[0])[:200]
                 return {"name": name, "exporter": exporter,
                         "reason": f"PyTorch does not export it: {type(refusal).__name__}: {reason}"}
         return check(name, exporter, model, truth, Tools(flags.advbnn, flags.runner, folder))
