@@ -29,7 +29,7 @@ pub(crate) fn run(flags: &Compile) -> Result<()> {
             .map_err(anyhow::Error::from_boxed)
             .with_context(context)?;
         let path = flags.output.join(name);
-        model::write_as(&program.model, &path, flags.storage)?;
+        model::write(&program.model, &path)?;
         print::line(format_args!("wrote {}: batch {}", path.display(), recipe.batch))?;
     }
     Ok(())

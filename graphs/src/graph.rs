@@ -220,21 +220,21 @@ impl Graph {
 
     /// Every place that reads `value`, in a stable order.
     pub fn uses(&self, value: Value) -> Uses {
-        let mut arguments: Vec<(NodeId, usize)> = self
+        let reads = |(i, port): (usize, &Port)| (port.value == value).then_some(i);
+        let ports = self.outputs.iter().enumerate().filter_map(reads).collect();
+        Uses { arguments: self.readers(value), ports }
+    }
+
+    /// The nodes that read `value`, each with the argument slot, in a stable order.
+    pub fn readers(&self, value: Value) -> Vec<(NodeId, usize)> {
+        let mut readers: Vec<(NodeId, usize)> = self
             .dag
             .edges_directed(value.node, Direction::Outgoing)
             .filter(|e| e.weight().from == value.slot)
             .map(|e| (e.target(), e.weight().to))
             .collect();
-        arguments.sort_unstable();
-        let reads = |(i, port): (usize, &Port)| (port.value == value).then_some(i);
-        let ports = self.outputs.iter().enumerate().filter_map(reads).collect();
-        Uses { arguments, ports }
-    }
-
-    /// The nodes that read `value`, each with the argument slot, in a stable order.
-    pub fn readers(&self, value: Value) -> Vec<(NodeId, usize)> {
-        self.uses(value).arguments
+        readers.sort_unstable();
+        readers
     }
 
     /// Makes every place in `uses` read `value` instead.

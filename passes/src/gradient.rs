@@ -79,6 +79,7 @@ fn path(tape: &Tape, loss: Value, targets: &[Value]) -> Result<Vec<NodeId>> {
     let graph = &*tape.graph;
     let above = graph.ancestors([loss]);
     let sources: HashSet<NodeId> = targets.iter().map(|t| t.node).collect();
+    let targets: HashSet<Value> = targets.iter().copied().collect();
     let mut below: HashSet<NodeId> = HashSet::new();
     let mut path = Vec::new();
     for id in graph.op_order()? {
@@ -110,7 +111,9 @@ fn propagate(
     let float = |v: &Value| tape.graph.fact(*v).dtype.is_some_and(|t| t.is_float());
     let needed = |v: &Value| float(v) && (targets.contains(v) || path.contains(&v.node));
     let wanted: Vec<bool> = arguments.iter().map(|a| a.as_ref().is_some_and(needed)).collect();
-    if !wanted.contains(&true) {
+    let missing = ops::find(&op).is_some_and(|def| matches!(def.gradient, Gradient::Missing));
+    // Integers in between would hide that the rest of the gradient is lost.
+    if !wanted.contains(&true) && !missing {
         return Ok(());
     }
     let rule = match ops::row(&op, &node.name)?.gradient {

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::Storage;
-
 /// What training and compiling share.
 #[derive(Clone, Debug, Args)]
 pub struct TrainingFlags {
@@ -66,9 +64,6 @@ pub struct Compile {
     /// How to train
     #[command(flatten)]
     pub training: TrainingFlags,
-    /// Where the weights go
-    #[command(flatten)]
-    pub storage: Storage,
 }
 
 /// `advbnn train`

@@ -158,6 +158,10 @@ fn data(graph: &Graph) -> Vec<NodeId> {
     graph.inputs.iter().copied().filter(data).collect()
 }
 
+/// The gradient with respect to so many inputs and weights is built as a trial; all others
+/// are judged by the rules of the operators alone.
+const TRIED: usize = 4096;
+
 /// Why there is no gradient with respect to the data and the weights; empty when there
 /// is one.
 fn obstacles(network: &Model, upgraded: &Model, error: Option<passes::Error>) -> Vec<String> {
@@ -174,7 +178,8 @@ fn obstacles(network: &Model, upgraded: &Model, error: Option<passes::Error>) ->
         targets.extend(posteriors.iter().flat_map(|p| [p.mean.node, p.log_std.node]));
         targets.retain(|&id| graph.node(id).op().is_none());
         targets.retain(|&id| graph.fact(id.into()).dtype.is_some_and(DType::is_float));
-        let names: Vec<String> = targets.iter().map(|&id| graph.node(id).name.clone()).collect();
+        let names = targets.iter().take(TRIED).map(|&id| graph.node(id).name.clone());
+        let names: Vec<String> = names.collect();
         found.extend(passes::loss_gradient(network, None, &names).err().map(|e| e.to_string()));
     }
     found

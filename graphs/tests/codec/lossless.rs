@@ -97,7 +97,7 @@ fn a_changed_node_in_a_body_changes_that_body_alone() {
             let Some(Attribute::Graph(body)) = branch.attributes.get_mut("else_branch") else {
                 panic!("no body");
             };
-            op_mut(&mut **body, "Mul").op_type = "Div".into();
+            op_mut(body, "Mul").op_type = "Div".into();
         },
         |graph| {
             let body = graph.node[4].attribute[1].g.as_mut().unwrap();

@@ -25,6 +25,7 @@ mod combine;
 mod concat;
 mod contraction;
 mod conv;
+mod conv_cases;
 mod convolution;
 mod crop;
 mod cumulate;

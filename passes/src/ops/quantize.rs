@@ -43,3 +43,26 @@ pub(super) const TABLE: &[Def] = &[
 fn like(call: &Call, dtype: DType) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(dtype, &call.shape(0)?)])
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used)]
+    use graphs::{Graph, Model, Op, Role};
+
+    use super::*;
+
+    #[test]
+    fn a_gradient_that_rounding_stops_is_an_error_and_not_zero() {
+        let mut graph = Graph::new("test");
+        let x = graph.input("x", Role::Data, Fact::new(DType::F32, &[1, 3]));
+        let scale = graph.initializer("scale", Tensor::scalar(0.1f32));
+        let mut call = |op: &str, x| {
+            graph.op(op, Op::new(op), &[Some(x), Some(scale)], vec![Fact::default()]).into()
+        };
+        let code = call("QuantizeLinear", x);
+        let y = call("DequantizeLinear", code);
+        graph.output("logits", y);
+        let error = crate::loss_gradient(&Model::new(graph), None, &[]).expect_err("no gradient");
+        assert!(error.to_string().contains("DequantizeLinear"), "{error}");
+    }
+}
