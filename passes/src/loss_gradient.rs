@@ -9,7 +9,7 @@ use crate::{Error, FixBatch, Fold, Lower, Result, Tape, gradients, loss, variati
 
 /// From the model's inputs and `labels` int64 `[N]` to `loss` `[]` (mean softmax
 /// cross-entropy), `NAME.grad` for every name of `wrt` (inputs or initializers; none
-/// means the data inputs) and the model's own outputs. A variational model gets the
+/// means the data inputs of a float type) and the model's own outputs. A variational model gets the
 /// inputs `NAME.noise`.
 ///
 /// `batch` defaults to the batch size that the file fixes, or 1.
@@ -55,7 +55,16 @@ pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Res
 fn targets(graph: &Graph, wrt: &[String]) -> Result<Vec<Value>> {
     if wrt.is_empty() {
         let data = |id: &graphs::NodeId| matches!(graph.node(*id).kind, Kind::Input(Role::Data));
-        return Ok(graph.inputs.iter().copied().filter(data).map(Value::from).collect());
+        let float = |value: &Value| graph.fact(*value).dtype.is_none_or(DType::is_float);
+        let inputs = graph.inputs.iter().copied().filter(data).map(Value::from);
+        let found: Vec<Value> = inputs.filter(float).collect();
+        return match found.is_empty() {
+            true => Err(Error::Model(
+                "no input is of a float type, so none has a gradient; name weights with --wrt"
+                    .to_owned(),
+            )),
+            false => Ok(found),
+        };
     }
     let sources = graph.sources();
     let find = |name: &String| match sources.get(name.as_str()).copied() {

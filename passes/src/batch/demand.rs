@@ -66,6 +66,17 @@ impl Probe<'_> {
             }
             "Concat" => (0..inputs.len()).try_for_each(|i| self.demand(source, i, axis, share)),
             "Slice" if own().get(axis) == Some(&size) => self.demand(source, 0, axis, share),
+            "Gather" => {
+                let gathered = self.graph.node(source).op().map_or(0, |op| op.int("axis", 0));
+                let rank = own().len() as i64;
+                let at = if gathered < 0 { gathered + rank } else { gathered } as usize;
+                let indices = inputs.get(1).cloned().flatten().unwrap_or_default().len();
+                match axis.checked_sub(at) {
+                    None => self.demand(source, 0, axis, share),
+                    Some(i) if i < indices => self.demand(source, 1, i, share),
+                    Some(_) => self.demand(source, 0, axis + 1 - indices, share),
+                }
+            }
             // Every row of the result is made of the same row of the first argument.
             "Conv" | "ConvTranspose" | "AveragePool" | "MaxPool" | "GlobalAveragePool"
             | "GlobalMaxPool" | "Resize" | "Gemm" | "MatMul"

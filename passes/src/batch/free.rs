@@ -149,7 +149,7 @@ impl Probe<'_> {
         for slot in 0..self.strange.node(id).outputs.len() {
             let value = Value { node: id, slot };
             if first(&self.strange, value) != Some(&Dim::Known(self.baked)) {
-                return Err(self.refuse(id, "its operator has no rule"));
+                return Err(self.refuse(id, "what it does to the batch is not known"));
             }
             super::set_first(&mut self.strange, value, &Dim::Known(STRANGE));
         }

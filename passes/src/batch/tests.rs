@@ -108,6 +108,18 @@ fn what_is_computed_from_a_repeated_constant_follows() {
 }
 
 #[test]
+fn positions_are_looked_up_for_every_example() {
+    let mut net = Net::new(&[2, 3, 8]);
+    let table = net.zeros(&[16, 8]);
+    let row = net.graph.initializer("row", Tensor::new(&[1, 3], vec![0i64, 1, 2]).unwrap());
+    let to = net.ints(&[2, 3]);
+    let positions = net.op(Op::new("Expand"), &[row, to]);
+    let codes = net.op(Op::new("Gather"), &[table, positions]);
+    let y = net.op(Op::new("Add"), &[net.x, codes]);
+    assert_eq!(shape(&net.model(y), 5), [5, 3, 8]);
+}
+
+#[test]
 fn constants_that_differ_between_examples_are_refused() {
     let mut net = Net::new(&[2, 3]);
     let rows = net

@@ -12,15 +12,13 @@ use super::{MUTUAL_INFORMATION, PREDICTIVE_ENTROPY, SEED, stochastic};
 use crate::variational::Posterior;
 use crate::{Error, Result};
 
-/// The one data input.
-pub(super) fn images(graph: &Graph) -> Result<Value> {
-    let is_data =
-        |&&id: &&NodeId| matches!(graph.node(id).kind, Kind::Input(Role::Data) | Kind::Capture(_));
+/// The data inputs; inside the body of an ensemble, the images that it captures.
+pub(super) fn data(graph: &Graph) -> Vec<Value> {
     let captured = graph.ids().find(|&id| matches!(graph.node(id).kind, Kind::Capture(0)));
-    let mut data = graph.inputs.iter().filter(is_data);
-    match (captured, data.next(), data.next()) {
-        (Some(id), ..) | (None, Some(&id), None) => Ok(id.into()),
-        _ => Err(Error::Model("a classifier of images has exactly one data input".to_owned())),
+    let is_data = |id: &NodeId| matches!(graph.node(*id).kind, Kind::Input(Role::Data));
+    match captured {
+        Some(id) => vec![id.into()],
+        None => graph.inputs.iter().copied().filter(is_data).map(Value::from).collect(),
     }
 }
 
@@ -32,7 +30,10 @@ pub(super) fn ensemble(
     posteriors: &[Posterior],
     samples: usize,
 ) -> Result<()> {
-    let input = images(graph)?;
+    let &[input] = data(graph).as_slice() else {
+        let reason = "an ensemble takes a model with one data input; export one sample instead";
+        return Err(Error::Model(reason.to_owned()));
+    };
     let outer_input = graph.node(input.node).clone();
     let fact = graph.outputs.first().map(|port| graph.fact(port.value).clone()).unwrap_or_default();
     let Some(Dim::Known(classes)) = fact.shape.as_ref().and_then(|s| s.get(1)).cloned() else {

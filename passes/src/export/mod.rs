@@ -174,7 +174,8 @@ fn stochastic(
 ) -> Result<Option<Value>> {
     let shapes = normals::shapes(graph, posteriors);
     let count = shapes.iter().map(|s| s.iter().product::<usize>()).sum();
-    let images = ensemble::images(graph)?;
+    let none = || Error::Model("the model has no data input".to_owned());
+    let data = ensemble::data(graph).first().copied().ok_or_else(none)?;
     let seed = match noise {
         Noise::Seed if graph.source(SEED).is_some() => {
             let reason = "an input or initializer of the model is called `seed`, as the seed is";
@@ -191,7 +192,7 @@ fn stochastic(
             builder.split(normals, &shapes)
         }
         (Noise::Random, _) => {
-            let normals = builder.random(images, count);
+            let normals = builder.random(data, count);
             builder.split(normals, &shapes)
         }
         _ => {

@@ -140,10 +140,10 @@ impl Builder<'_> {
     }
 
     /// `count` standard normal numbers, new at every run. Optimizers fold a random
-    /// operator whose operand is constant, so the operand comes from the images.
-    pub(super) fn random(&mut self, images: Value, count: usize) -> Value {
+    /// operator whose operand is constant, so the operand comes from a data input.
+    pub(super) fn random(&mut self, data: Value, count: usize) -> Value {
         let flat = self.constant(Tensor::vector(&[-1i64]));
-        let flat = self.apply("Reshape", &[images, flat]);
+        let flat = self.apply("Reshape", &[data, flat]);
         let [start, end] = [0i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
         let pixel = self.apply("Slice", &[flat, start, end]);
         let shape = self.constant(Tensor::vector(&[count as i64]));
