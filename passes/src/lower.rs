@@ -14,11 +14,14 @@ use graphs::{Graph, Kind, Model, NodeId, Value};
 
 use crate::ops::{self, Body, Call, Gradient, Site};
 use crate::pass::Pass;
-use crate::{Result, Tape, statistics};
+use crate::{Error, Result, Tape, statistics};
 
 /// Rewrites what not every engine runs. All facts must be known (see [`crate::Fold`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Lower;
+
+/// Far more than anything takes that stands for something else.
+const ROUNDS: usize = 64;
 
 impl Pass for Lower {
     fn name(&self) -> &'static str {
@@ -26,9 +29,13 @@ impl Pass for Lower {
     }
 
     fn run(&self, model: &mut Model) -> Result<()> {
-        // What takes a node's place may have to be lowered in its turn.
-        while round(&mut model.graph)? {}
-        Ok(())
+        // What takes a node's place may have to be lowered in its turn, but not for ever.
+        for _ in 0..ROUNDS {
+            if !round(&mut model.graph)? {
+                return Ok(());
+            }
+        }
+        Err(Error::Model(format!("{ROUNDS} rounds of lowering came to no end; please report it")))
     }
 }
 

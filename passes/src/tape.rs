@@ -93,10 +93,8 @@ impl<'g> Tape<'g> {
         Ok(match self.graph.fact(like).dtype {
             Some(DType::F32) => self.scalar(value as f32),
             Some(DType::F64) => self.scalar(value),
-            Some(half @ (DType::F16 | DType::BF16)) => {
-                let single = self.scalar(value as f32);
-                return self.cast(single, half);
-            }
+            Some(DType::F16) => self.scalar(half::f16::from_f64(value)),
+            Some(DType::BF16) => self.scalar(half::bf16::from_f64(value)),
             other => {
                 let reason = format!("expected a value of a float type, found {other:?}");
                 return Err(self.error(like, reason));
