@@ -8,8 +8,8 @@ mod state;
 
 use graphs::{Model, Program, Role, Value, names};
 
-use crate::optimizer::{Carried, Optimizer};
 use crate::absorb::absorb_normalization;
+use crate::optimizer::{Carried, Optimizer};
 use crate::{Build, Defense, Error, Result, gradients, loss, statistics};
 
 use prepare::prepare;
@@ -118,11 +118,7 @@ pub fn attack(model: &Model, build: impl Into<Build>) -> Result<Program> {
 ///
 /// # Errors
 /// As [`attack`], or when nothing is to be trained.
-pub fn update(
-    model: &Model,
-    build: impl Into<Build>,
-    training: &Training,
-) -> Result<Program> {
+pub fn update(model: &Model, build: impl Into<Build>, training: &Training) -> Result<Program> {
     let mut prepared = prepare(model, build.into())?;
     if prepared.trained.is_empty() {
         return Err(Error::Model("the model has no weights to train".to_owned()));

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use graphs::{DType, Fact, Graph, Kind, Model, Program, Role, Value, names};
 
+use crate::batched::Batched;
 use crate::fold::Fold;
+use crate::ops::Forms;
 use crate::optimizer::Carried;
 use crate::pass::{Pass, Pipeline};
-use crate::variational::{self, Posterior};
-use crate::batched::Batched;
-use crate::ops::Forms;
 use crate::postpone::postpone_relu;
+use crate::variational::{self, Posterior};
 use crate::{Build, Error, FixBatch, Lower, Platform, Result, Tape, layers};
 
 /// A model prepared for one batch size: opset 18, static shapes, parameters as state
