@@ -37,6 +37,8 @@ pub enum WeightForm {
 pub enum MaxForm {
     /// Compares kernel position after kernel position, in windows that tile.
     Taps,
+    /// Ranks the greatest elements of every window, in windows that tile.
+    Ranks,
     /// Scatters to the indices that MaxPool itself gives.
     Indices,
 }
@@ -153,6 +155,7 @@ pub(super) fn max(axes: &[Axis], forms: Forms) -> MaxForm {
     match forms.max {
         _ if volume >= TAPS || !axes.iter().all(Axis::tiles) => MaxForm::Indices,
         Some(form) => form,
+        None if forms.platform != Platform::Any => MaxForm::Ranks,
         None if volume <= 16 => MaxForm::Taps,
         None => MaxForm::Indices,
     }
