@@ -51,8 +51,8 @@ impl Key {
         let [c2, c3] = halves(self.step);
         // The first tile of a pair has an even number: its counters end in four zeros.
         let mut c0 = [low; WIDE];
-        for lane in 0..WIDE {
-            c0[lane] |= lane as u32;
+        for (c0, lane) in c0.iter_mut().zip(0..) {
+            *c0 |= lane;
         }
         philox([c0, [c1; WIDE], [c2; WIDE], [c3; WIDE]], self.philox)
     }
@@ -225,14 +225,13 @@ fn philox<const N: usize>(mut counter: [[u32; N]; 4], key: [u32; 2]) -> [[u32; N
     for round in 0..10u32 {
         let k0 = key[0].wrapping_add(round.wrapping_mul(0x9e37_79b9));
         let k1 = key[1].wrapping_add(round.wrapping_mul(0xbb67_ae85));
-        for i in 0..N {
-            let [c0, c1, c2, c3] = [counter[0][i], counter[1][i], counter[2][i], counter[3][i]];
+        let [a, b, c, d] = &mut counter;
+        for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+            let [c0, c1, c2, c3] = [*a, *b, *c, *d];
             let [low0, high0] = halves(u64::from(c0) * 0xd251_1f53);
             let [low1, high1] = halves(u64::from(c2) * 0xcd9e_8d57);
-            counter[0][i] = high1 ^ c1 ^ k0;
-            counter[1][i] = low1;
-            counter[2][i] = high0 ^ c3 ^ k1;
-            counter[3][i] = low0;
+            (*a, *b) = (high1 ^ c1 ^ k0, low1);
+            (*c, *d) = (high0 ^ c3 ^ k1, low0);
         }
     }
     counter

@@ -64,6 +64,11 @@ impl OnnxRuntime {
             .with_memory_pattern(true)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_log_level(LogLevel::Warning)?;
+        let builder = match self.provider {
+            Provider::Cpu | Provider::OpenVino => builder,
+            // A call that ran on the host would carry its tensors over the bus and back.
+            Provider::Cuda => builder.with_disable_cpu_fallback()?,
+        };
         let provider = match self.provider {
             Provider::Cpu => return Ok(builder),
             Provider::OpenVino => ep::OpenVINO::default()
