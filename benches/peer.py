@@ -10,13 +10,25 @@ import torch.nn.functional as F
 
 
 def network(name, classes=10):
-    """vgg16 or small (plain networks with BatchNorm), or resnet18, for 3x32x32 images."""
-    if name == "resnet18":
-        import torchvision
-        net = torchvision.models.resnet18(num_classes=classes)
-        net.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
-        net.maxpool = torch.nn.Identity()
-        return net
+    """vgg16 or small (plain networks with BatchNorm), or resnet18, for 3x32x32 images. Scales and
+    shifts of BatchNorm are random: an exporter would store equal tensors once, as one weight."""
+    net = _resnet18(classes) if name == "resnet18" else _plain(name, classes)
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(layer.weight)
+            torch.nn.init.uniform_(layer.bias, -0.01, 0.01)
+    return net
+
+
+def _resnet18(classes):
+    import torchvision
+    net = torchvision.models.resnet18(num_classes=classes)
+    net.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
+    net.maxpool = torch.nn.Identity()
+    return net
+
+
+def _plain(name, classes):
     plan = {"vgg16": [64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0],
             "small": [32, 0, 64, 0, 128, 0]}[name]
     layers, channels, size = [], 3, 32

@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ INIT_STD, RADIUS, STEP_SIZE = 0.05, 8 / 256, 0.007
 
 def export(net, path):
     """The network as ONNX, BatchNorm layers and all."""
+    warnings.filterwarnings("ignore")
     torch.onnx.export(net.eval(), (torch.rand(2, 3, 32, 32),), path, input_names=["input"], output_names=["logits"],
                       opset_version=17, dynamo=False, do_constant_folding=False,
                       training=torch.onnx.TrainingMode.PRESERVE)
@@ -53,7 +55,7 @@ class Ours:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def bench(self, provider, o, iters=1, **flags):
-        flags = {"batch": o.batch, "steps": o.steps, "threads": o.threads, "samples": 16, "iters": iters} | flags
+        flags = {"batch": o.batch, "steps": o.steps, "threads": o.threads, "samples": 1, "iters": iters} | flags
         words = [word for name, value in flags.items() for word in (f"--{name}", value)]
         return json.loads(self.run("bench", self.model, "--json", "--engine", "ort", "--provider", provider, *words))
 

@@ -26,5 +26,5 @@ pub use extras::{Extras, Form, GraphExtras, Origin};
 pub use graph::{Edge, Graph, NodeId, Port, Uses, Value};
 pub use model::{IR_VERSION, Model, OPSET};
 pub use node::{Attribute, Dim, Fact, Kind, Node, Op, Role};
-pub use program::Program;
+pub use program::{Draw, Program};
 pub use tensor::{DType, Element, Tensor, element_count};

@@ -40,3 +40,8 @@ pub const VELOCITY: &str = ".velocity";
 pub const MOMENT1: &str = ".moment1";
 /// The same for Adam's mean of squared gradients.
 pub const MOMENT2: &str = ".moment2";
+
+/// What follows a posterior's name in the name of an input of standard normal numbers.
+pub const NOISE: &str = ".noise";
+/// The same for an input of drawn weights, mean + exp(log-std) * noise.
+pub const DRAW: &str = ".draw";

@@ -12,6 +12,19 @@ pub struct Program {
 
 const CARRY: &str = "advbnn.carry.";
 const ROLE: &str = "advbnn.role.";
+const MEAN: &str = "advbnn.mean.";
+const LOG_STD: &str = "advbnn.log_std.";
+
+/// A noise input that takes drawn weights, mean + exp(log-std) * noise, in place of the noise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// The input.
+    pub input: String,
+    /// The mean's name in the state.
+    pub mean: String,
+    /// The log-std's name in the state.
+    pub log_std: String,
+}
 
 impl Program {
     /// A program of `model`; every `(output, input)` of `carries` is fed back.
@@ -26,6 +39,25 @@ impl Program {
             }
         }
         Program { model }
+    }
+
+    /// The same program, some of whose noise inputs take drawn weights.
+    pub fn with_draws(mut self, draws: &[Draw]) -> Program {
+        for Draw { input, mean, log_std } in draws {
+            self.model.metadata.insert(format!("{MEAN}{input}"), mean.clone());
+            self.model.metadata.insert(format!("{LOG_STD}{input}"), log_std.clone());
+        }
+        self
+    }
+
+    /// The noise inputs that take drawn weights.
+    pub fn draws(&self) -> impl Iterator<Item = Draw> {
+        let metadata = &self.model.metadata;
+        metadata.iter().filter_map(move |(key, mean)| {
+            let input = key.strip_prefix(MEAN)?;
+            let log_std = metadata.get(&format!("{LOG_STD}{input}"))?.clone();
+            Some(Draw { input: input.to_owned(), mean: mean.clone(), log_std })
+        })
     }
 
     /// The `(output, input)` pairs that are fed back.

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use graphs::{DType, Fact, Graph, Kind, Program, Role, Tensor, Value, names};
 
 use crate::engine::{Engine, Feed, Session, State};
-use crate::noise::{fill_normal, hash_name};
+use crate::noise::{fill_normal, fill_weights, hash_name};
 use crate::sessions::Draws;
 use crate::{Error, Result};
 
@@ -25,6 +25,8 @@ struct Noise {
     name: String,
     hash: u64,
     shape: Vec<usize>,
+    /// Mean and log-std in the state, where the input takes drawn weights.
+    posterior: Option<(String, String)>,
 }
 
 impl Loaded {
@@ -38,13 +40,14 @@ impl Loaded {
         shards: &[usize],
         compile: impl Fn(usize) -> Result<Program>,
     ) -> Result<Loaded> {
-        let (mut sessions, mut graph) = (Vec::new(), None);
+        let (mut sessions, mut graph, mut draws) = (Vec::new(), None, Vec::new());
         for equal in shards.chunk_by(|a, b| a == b) {
             let Some(&images) = equal.first() else { continue };
             let program = compile(images)?;
             for _ in equal {
                 sessions.push(engine.load(&program)?);
             }
+            draws = program.draws().collect();
             graph.get_or_insert(program.model.graph);
         }
         let graph = graph.unwrap_or_default();
@@ -53,11 +56,16 @@ impl Loaded {
             let node = graph.node(id);
             match node.kind {
                 Kind::Input(Role::Scalar) => scalars.push(node.name.clone()),
-                Kind::Input(Role::Noise) => noise.push(Noise {
-                    name: node.name.clone(),
-                    hash: hash_name(&node.name),
-                    shape: known(&graph, id.into(), &node.name)?,
-                }),
+                Kind::Input(Role::Noise) => {
+                    let name = node.name.clone();
+                    let draw = draws.iter().find(|draw| draw.input == name);
+                    noise.push(Noise {
+                        hash: hash_name(&noise_name(&name)),
+                        shape: known(&graph, id.into(), &name)?,
+                        posterior: draw.map(|draw| (draw.mean.clone(), draw.log_std.clone())),
+                        name,
+                    });
+                }
                 _ => {}
             }
         }
@@ -106,7 +114,14 @@ impl Loaded {
         buffers.resize(buffers.len().max(self.noise.len()), Vec::new());
         for (noise, buffer) in self.noise.iter().zip(buffers.iter_mut()) {
             buffer.resize(noise.shape.iter().product(), 0.0);
-            fill_normal(key(noise.hash), buffer);
+            match (&noise.posterior, &*states) {
+                (None, _) => fill_normal(key(noise.hash), buffer),
+                (Some((mean, log_std)), [state, ..]) => {
+                    let (mean, log_std) = (state.floats(mean)?, state.floats(log_std)?);
+                    fill_weights(key(noise.hash), mean, log_std, buffer);
+                }
+                (Some(_), []) => {}
+            }
         }
         let wanted = scalars.iter().filter(|(name, _)| self.scalars.iter().any(|s| s == name));
         let scalars: Vec<(&str, [f32; 1])> =
@@ -147,6 +162,14 @@ impl Outputs {
             [number] => Ok(Some(f64::from(*number))),
             _ => Err(Error::Program(format!("output `{name}` is {tensor:?}, not one number"))),
         }
+    }
+}
+
+/// Drawn weights come from the same numbers as noise: those of the posterior.
+fn noise_name(input: &str) -> String {
+    match input.strip_suffix(names::DRAW) {
+        Some(posterior) => format!("{posterior}{}", names::NOISE),
+        None => input.to_owned(),
     }
 }
 

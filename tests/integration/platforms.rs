@@ -6,7 +6,7 @@ use graphs::{Model, Program, Tensor, names};
 use passes::{Architecture, Build, Defense, InitStd, KlScope, Optimizer, Platform, Training};
 
 use crate::engines::{Runner, Values, engines};
-use crate::models::{convert, doubles, initial_state, noise, uniform};
+use crate::models::{convert, doubles, initial_state, noise, normal, uniform};
 
 const PLATFORMS: [Platform; 3] = [Platform::Any, Platform::OnnxRuntime, Platform::OpenVino];
 const BATCH: usize = 8;
@@ -24,6 +24,15 @@ fn operators(program: &Program) -> BTreeSet<String> {
     ops.collect()
 }
 
+/// `mean + exp(log_std) * noise`, with the noise that other platforms are fed.
+fn drawn(mean: &Tensor, log_std: &Tensor, input: &str) -> Tensor {
+    let name = input.replace(names::DRAW, names::NOISE);
+    let noise = normal(&name, 5, mean.shape());
+    let parts = doubles(mean).into_iter().zip(doubles(log_std)).zip(doubles(&noise));
+    let weights = parts.map(|((mean, s), z)| (mean + s.exp() * z) as f32);
+    Tensor::new(mean.shape(), weights.collect()).expect("weights")
+}
+
 /// What a program carries after one run with the same images, labels and noise.
 fn run(program: &Program, state: &Values, scalars: &[(&str, f32)], tract: bool) -> Values {
     let engine = &engines()[usize::from(!tract)];
@@ -36,6 +45,10 @@ fn run(program: &Program, state: &Values, scalars: &[(&str, f32)], tract: bool) 
     let zeros = Tensor::full(&IMAGES, 0f32).expect("zeros");
     runner.state.put(names::GRADIENT, &zeros).expect("a gradient");
     let mut feeds = noise(&program.model, 5);
+    for draw in program.draws() {
+        let weight = drawn(&state[&draw.mean], &state[&draw.log_std], &draw.input);
+        feeds.insert(draw.input, weight);
+    }
     let labels: Vec<i64> = (0..BATCH as i64).collect();
     feeds.insert(names::LABELS.to_owned(), Tensor::vector(&labels));
     for &(name, value) in scalars {
@@ -76,6 +89,7 @@ fn an_attack_is_the_same_on_every_platform() {
     let [any, runtime, openvino] = [0, 1, 2].map(|i| operators(&programs[i]));
     assert!(runtime.contains("Resize") && !any.contains("Resize"), "pools by ranks");
     assert!(runtime.contains("HardSigmoid") && openvino.contains("Greater"), "steps");
+    assert!(programs[0].draws().count() == 0 && programs[1].draws().count() > 20);
     let state = initial_state(&model, &[&programs[0]]);
     let scalars = [(names::KEEP, 0.0), (names::RADIUS, 0.03), (names::STEP_SIZE, 0.0)];
     compare(&programs, &state, &scalars);

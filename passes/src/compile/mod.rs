@@ -12,7 +12,7 @@ use crate::absorb::absorb_normalization;
 use crate::optimizer::{Carried, Optimizer};
 use crate::{Build, Defense, Error, Result, gradients, loss, statistics};
 
-use prepare::prepare;
+use prepare::{Drawn, prepare};
 pub use state::{initial_state, note_prior, noted_prior, store_state};
 
 /// What the update step minimises besides the cross-entropy, and how.
@@ -58,7 +58,7 @@ pub enum KlScope {
 /// # Errors
 /// When the model is no image classifier or holds an operator without a rule.
 pub fn predict(model: &Model, build: impl Into<Build>) -> Result<Program> {
-    let mut prepared = prepare(model, build.into())?;
+    let mut prepared = prepare(model, build.into(), Drawn::Outside)?;
     absorb_normalization(&mut prepared.graph)?;
     let tape = &mut prepared.tape("predict");
     let logits = loss::logits(tape)?;
@@ -79,7 +79,7 @@ pub fn predict(model: &Model, build: impl Into<Build>) -> Result<Program> {
 /// # Errors
 /// As [`predict`], or when an operator has no gradient rule.
 pub fn attack(model: &Model, build: impl Into<Build>) -> Result<Program> {
-    let mut prepared = prepare(model, build.into())?;
+    let mut prepared = prepare(model, build.into(), Drawn::Outside)?;
     let images = prepared.images;
     let labels = prepared.labels();
     let fact = prepared.graph.fact(images).clone();
@@ -119,7 +119,7 @@ pub fn attack(model: &Model, build: impl Into<Build>) -> Result<Program> {
 /// # Errors
 /// As [`attack`], or when nothing is to be trained.
 pub fn update(model: &Model, build: impl Into<Build>, training: &Training) -> Result<Program> {
-    let mut prepared = prepare(model, build.into())?;
+    let mut prepared = prepare(model, build.into(), Drawn::Inside)?;
     if prepared.trained.is_empty() {
         return Err(Error::Model("the model has no weights to train".to_owned()));
     }

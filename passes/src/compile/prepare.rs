@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use graphs::{DType, Fact, Graph, Kind, Model, Program, Role, Value, names};
+use graphs::{DType, Draw, Fact, Graph, Kind, Model, Program, Role, Value, names};
 
 use crate::batched::Batched;
 use crate::fold::Fold;
@@ -20,6 +20,8 @@ pub(super) struct Prepared {
     pub(super) graph: Graph,
     pub(super) model: Model,
     platform: Platform,
+    /// The noise inputs that take drawn weights.
+    draws: Vec<Draw>,
     pub(super) images: Value,
     pub(super) posteriors: Vec<Posterior>,
     /// Those of the last variational node.
@@ -28,7 +30,16 @@ pub(super) struct Prepared {
     pub(super) trained: Vec<Value>,
 }
 
-pub(super) fn prepare(model: &Model, build: Build) -> Result<Prepared> {
+/// Who draws the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Drawn {
+    /// The program, which needs the noise for its gradient too.
+    Inside,
+    /// The runtime, where that is quicker: noise and weights in one pass over memory.
+    Outside,
+}
+
+pub(super) fn prepare(model: &Model, build: Build, drawn: Drawn) -> Result<Prepared> {
     let mut model = model.clone();
     Pipeline::opening().then(FixBatch(build.batch)).run(&mut model)?;
     let last_layer = variational::last_layer(&model)?;
@@ -37,9 +48,20 @@ pub(super) fn prepare(model: &Model, build: Build) -> Result<Prepared> {
     let images = images(&graph)?;
     graph.node_mut(images.node).name = free_name(&graph, images, names::IMAGES)?;
 
-    variational::expand(&mut graph, |graph, posterior| {
+    let outside = drawn == Drawn::Outside && build.platform != Platform::Any;
+    let mut draws = Vec::new();
+    variational::expand_draws(&mut graph, |graph, posterior| {
         let fact = graph.fact(posterior.mean).clone();
-        Ok(Some(graph.input(&format!("{}.noise", posterior.name), Role::Noise, fact)))
+        let suffix = if outside { names::DRAW } else { names::NOISE };
+        let name = format!("{}{suffix}", posterior.name);
+        let input = graph.input(&name, Role::Noise, fact);
+        if !outside {
+            return Ok(variational::Draw::Noise(input));
+        }
+        let [mean, log_std] =
+            [posterior.mean, posterior.log_std].map(|v| graph.node(v.node).name.clone());
+        draws.push(Draw { input: name, mean, log_std });
+        Ok(variational::Draw::Weight(input))
     })?;
     model.graph = graph;
     let mut trained: Vec<Value> = Vec::new();
@@ -63,7 +85,16 @@ pub(super) fn prepare(model: &Model, build: Build) -> Result<Prepared> {
     model.opsets.retain(|domain, _| domain.is_empty());
     let mut graph = std::mem::take(&mut model.graph);
     postpone_relu(&mut graph)?;
-    Ok(Prepared { graph, model, platform: build.platform, images, posteriors, last_layer, trained })
+    Ok(Prepared {
+        graph,
+        model,
+        platform: build.platform,
+        draws,
+        images,
+        posteriors,
+        last_layer,
+        trained,
+    })
 }
 
 /// The one data input: the images.
@@ -158,6 +189,6 @@ impl Prepared {
         let mut model = Model { graph: self.graph, header, ..self.model };
         Pipeline::new().then(Batched(self.platform)).then(Lower).run(&mut model)?;
         model.graph.prune_inputs();
-        Ok(Program::new(model, &carries))
+        Ok(Program::new(model, &carries).with_draws(&self.draws))
     }
 }

@@ -6,7 +6,7 @@
 
 use graphs::{Op, Value};
 
-use super::patches::{frame, rearrange, taps};
+use super::patches::{frame, rearrange, taps, under_windows};
 use super::schedule::{self, ImageForm, WeightForm};
 use super::window::{Axis, sizes};
 use crate::{Result, Tape, signed};
@@ -101,8 +101,7 @@ impl Convolution {
         let split = [self.features, self.channels, volume];
         let shape = [self.features, volume * self.channels];
         let weight = rearrange(tape, weight, &split, &[0, 2, 1], &shape)?;
-        let taps = self.channels_last(tape, image)?;
-        self.product(tape, &taps, weight, true)
+        self.product(tape, image, false, weight, true)
     }
 
     /// As [`Convolution::turned`] in one group, by one MatMul for the batch.
@@ -113,21 +112,28 @@ impl Convolution {
         let weight = rearrange(tape, weight, &split, &[2, 0, 1], &shape)?;
         let opposite = self.opposite();
         // The last position of the turned kernel is the first of the weight.
-        let taps: Vec<Value> = opposite.channels_last(tape, windows)?.into_iter().rev().collect();
-        opposite.product(tape, &taps, weight, false)
+        opposite.product(tape, windows, true, weight, false)
     }
 
-    /// The windows `[N, O, counts..]` from what lies under each kernel position, and the
-    /// weight `[V * C, O]`, or `[O, V * C]` when it is `across`.
+    /// The windows `[N, O, counts..]` from the image and the weight `[V * C, O]`, or
+    /// `[O, V * C]` when it is `across`; kernel positions count backwards when `reversed`.
     fn product(
         &self,
         tape: &mut Tape,
-        taps: &[Value],
+        image: Value,
+        reversed: bool,
         weight: Value,
         across: bool,
     ) -> Result<Value> {
-        let columns = self.side_by_side(tape, taps)?;
-        let columns = tape.reshape(columns, &[self.windows(), taps.len() * self.channels])?;
+        let places: usize = sizes(&self.axes, |axis| axis.size).iter().product();
+        let volume: usize = self.kernel().iter().product();
+        let split = [self.batch, self.channels, places];
+        let shape = [self.batch, places, self.channels];
+        let rows = rearrange(tape, image, &split, &[0, 2, 1], &shape)?;
+        let padded = tape.pad(rows, &[0, 0, 0], &[0, 1, 0])?;
+        let read = tape.ints(&under_windows(&self.axes, reversed));
+        let columns = tape.op(Op::new("Gather").with("axis", 1i64), &[padded, read])?;
+        let columns = tape.reshape(columns, &[self.windows(), volume * self.channels])?;
         let op = Op::new("Gemm").with("transB", i64::from(across));
         let rows = tape.op(op, &[columns, weight])?;
         let counts = sizes(&self.axes, |axis| axis.count);
@@ -175,7 +181,10 @@ impl Convolution {
 
     fn columns(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
         let taps = self.channels_last(tape, image)?;
-        let columns = self.side_by_side(tape, &taps)?;
+        let columns = match taps.as_slice() {
+            [tap] => *tap,
+            taps => tape.op(Op::new("Concat").with("axis", -1), taps)?,
+        };
         let width = taps.len() * self.channels;
         let columns = tape.reshape(columns, &[self.groups, self.windows(), width])?;
         let rows = self.rows(tape, windows)?;
@@ -254,14 +263,6 @@ impl Convolution {
         let shape = [&[self.groups, self.batch], &sized[..], &[self.channels]].concat();
         let image = rearrange(tape, image, &split, &order, &shape)?;
         taps(tape, image, 2, &self.axes)
-    }
-
-    /// All kernel positions along the last axis.
-    fn side_by_side(&self, tape: &mut Tape, taps: &[Value]) -> Result<Value> {
-        match taps {
-            [tap] => Ok(*tap),
-            taps => tape.op(Op::new("Concat").with("axis", -1), taps),
-        }
     }
 
     /// The number of windows of all images.

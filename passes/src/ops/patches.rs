@@ -85,6 +85,32 @@ pub(super) fn offsets(axes: &[Axis]) -> Vec<Vec<usize>> {
     })
 }
 
+/// For every window and every kernel position (backwards when `reversed`), row-major, which
+/// element of an image it reads; the one behind the last stands for padding.
+pub(super) fn under_windows(axes: &[Axis], reversed: bool) -> Vec<i64> {
+    let positions: usize = sizes(axes, |axis| axis.kernel).iter().product();
+    let windows: usize = sizes(axes, |axis| axis.count).iter().product();
+    let places: usize = sizes(axes, |axis| axis.size).iter().product();
+    let read = |window: usize, position: usize| {
+        let (mut window, mut position) = (window, position);
+        let (mut place, mut scale) = (0, 1);
+        for axis in axes.iter().rev() {
+            let at = window % axis.count * axis.stride + position % axis.kernel * axis.dilation;
+            let inside = at.checked_sub(axis.before).filter(|&at| at < axis.size);
+            let Some(at) = inside else { return places as i64 };
+            place += at * scale;
+            (window, position) = (window / axis.count, position / axis.kernel);
+            scale *= axis.size;
+        }
+        place as i64
+    };
+    let order = |position| if reversed { positions - 1 - position } else { position };
+    (0..windows)
+        .flat_map(|window| (0..positions).map(move |position| (window, order(position))))
+        .map(|(window, position)| read(window, position))
+        .collect()
+}
+
 /// For windows that tile: from what each kernel position holds, `[N, C, counts..]`, to
 /// `[N, C, sizes..]`, zero behind the last window; `lead` is `[N, C]`.
 pub(super) fn interleave(

@@ -172,11 +172,35 @@ pub(crate) fn expand(
     graph: &mut Graph,
     mut noise: impl FnMut(&mut Graph, &Posterior) -> Result<Option<Value>>,
 ) -> Result<()> {
+    expand_draws(graph, |graph, posterior| {
+        Ok(noise(graph, posterior)?.map_or(Draw::Mean, Draw::Noise))
+    })
+}
+
+/// What stands for a posterior in a graph without variational nodes.
+pub(crate) enum Draw {
+    /// Its mean.
+    Mean,
+    /// Its mean and so many standard deviations.
+    Noise(Value),
+    /// Weights that somebody else has drawn.
+    Weight(Value),
+}
+
+/// As [`expand`], with draws of any kind.
+///
+/// # Errors
+/// As [`expand`].
+pub(crate) fn expand_draws(
+    graph: &mut Graph,
+    mut draw: impl FnMut(&mut Graph, &Posterior) -> Result<Draw>,
+) -> Result<()> {
     let mut samples: HashMap<Value, Value> = HashMap::new();
     for posterior in posteriors(graph)? {
-        let sample = match noise(graph, &posterior)? {
-            None => posterior.mean,
-            Some(noise) => sample(graph, &posterior, noise),
+        let sample = match draw(graph, &posterior)? {
+            Draw::Mean => posterior.mean,
+            Draw::Noise(noise) => sample(graph, &posterior, noise),
+            Draw::Weight(weight) => weight,
         };
         samples.insert(posterior.mean, sample);
     }

@@ -22,7 +22,7 @@ use crate::error::one_line;
 use crate::install::{self, Library, Provider};
 use crate::{Error, Result};
 
-pub(super) use value::{Value, download, fact, upload};
+pub(super) use value::{Value, download, fact, floats, upload};
 use value::{device, owned, view};
 
 pub(super) const NAME: &str = "ort";

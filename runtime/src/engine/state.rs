@@ -66,6 +66,13 @@ impl Buffer {
         }
     }
 
+    fn floats(&self) -> Result<&[f32], String> {
+        match self {
+            Buffer::Tract(value) => tract::floats(value),
+            Buffer::OnnxRuntime(value) => onnxruntime::floats(value),
+        }
+    }
+
     /// The value of ONNX Runtime, if it is one.
     pub(super) fn into_onnxruntime(self) -> Option<onnxruntime::Value> {
         match self {
@@ -125,6 +132,17 @@ impl State {
     /// When the value is not of one of ONNX's numeric types, or the device fails.
     pub fn get(&self, name: &str) -> Result<Option<Tensor>> {
         self.buffers.get(name).map(|buffer| buffer.download(name)).transpose()
+    }
+
+    /// The elements of a float32 value, where they are in the host's memory.
+    ///
+    /// # Errors
+    /// When there is no value of that name, or it is of another type or on a device.
+    pub(crate) fn floats(&self, name: &str) -> Result<&[f32]> {
+        let error = |reason: String| Error::Output { name: name.to_owned(), reason };
+        let buffer =
+            self.buffers.get(name).ok_or_else(|| error("it is not in the state".to_owned()))?;
+        buffer.floats().map_err(error)
     }
 
     /// Removes a value; whether it was there.

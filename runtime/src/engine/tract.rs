@@ -226,6 +226,12 @@ pub(super) fn download(value: &TValue) -> Result<graphs::Tensor, String> {
     graphs::Tensor::from_bytes(dtype, value.shape().to_vec(), bytes).map_err(|e| e.to_string())
 }
 
+/// The elements, without a copy.
+pub(super) fn floats(value: &TValue) -> Result<&[f32], String> {
+    let view = value.try_as_plain_ram().map_err(|error| error.to_string())?;
+    view.as_slice::<f32>().map_err(|error| error.to_string())
+}
+
 fn dtype(datum: DatumType) -> Option<DType> {
     Some(match datum {
         DatumType::F32 => DType::F32,

@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::fill::{CHUNK, LANES, TILE, cos_sin, exp, radius};
 use super::*;
 
 const COUNT: usize = 4_000_000;
@@ -169,3 +170,27 @@ fn every_order_is_equally_likely() {
 
 const FROZEN: [u32; 4] = [0xbf88_c7a5, 0x4008_e5d8, 0xbf8a_01d3, 0xbedf_7f10];
 const FROZEN_ORDER: [usize; 10] = [0, 7, 9, 6, 4, 2, 5, 1, 8, 3];
+
+#[test]
+fn weights_are_mean_and_deviation_with_the_same_normals() {
+    let (key, count) = (Key::new(9, 1, hash_name("w")), CHUNK + 77);
+    let mean: Vec<f32> = (0..count).map(|i| (i % 13) as f32 - 6.0).collect();
+    let log_std: Vec<f32> = (0..count).map(|i| -((i % 90) as f32) / 10.0).collect();
+    let mut found = vec![f32::NAN; count];
+    fill_weights(key, &mean, &log_std, &mut found);
+    for (i, z) in normals(key, count).into_iter().enumerate() {
+        let expected = f64::from(mean[i]) + f64::from(log_std[i]).exp() * f64::from(z);
+        assert!((f64::from(found[i]) - expected).abs() < 1e-6 * expected.abs().max(1.0), "{i}");
+    }
+}
+
+#[test]
+fn the_exponential_is_right_to_two_units_in_the_last_place() {
+    for i in -8_700..8_700 {
+        let x = i as f32 / 100.0;
+        let expected = f64::from(x).exp();
+        assert!((f64::from(exp(x)) / expected - 1.0).abs() < 2.4e-7, "exp({x}) = {}", exp(x));
+    }
+    assert!(exp(f32::NAN).is_nan());
+    assert!(exp(-1e9) > 0.0 && exp(1e9).is_finite());
+}

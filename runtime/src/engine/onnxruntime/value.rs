@@ -87,6 +87,14 @@ pub(in crate::engine) fn download(value: &DynTensor) -> Result<graphs::Tensor, S
     graphs::Tensor::from_bytes(dtype, shape, bytes).map_err(|error| error.to_string())
 }
 
+/// The elements, without a copy.
+pub(in crate::engine) fn floats(value: &DynTensor) -> Result<&[f32], String> {
+    if !value.memory_info().is_cpu_accessible() {
+        return Err("it is on a device".to_owned());
+    }
+    value.try_extract_tensor::<f32>().map(|(_, values)| values).map_err(|error| error.to_string())
+}
+
 /// ONNX Runtime numbers element types as ONNX does.
 fn dtype(value: &ValueType) -> Option<DType> {
     let element = value.tensor_type()?;
