@@ -88,7 +88,7 @@ pub(crate) fn measure(
     settings: &EvalSettings,
     quiet: bool,
 ) -> Result<Evaluation> {
-    let programs = Programs::new(network);
+    let programs = Programs::new(network).on(engine);
     let mut state = programs.state(engine, path)?;
     let bar = progress::bar(dataset.len() as u64, "images", quiet);
     let mut show = |progress: Progress| {

@@ -55,6 +55,13 @@ pub struct Uses {
     ports: Vec<usize>,
 }
 
+impl Uses {
+    /// How many places read the value.
+    pub fn count(&self) -> usize {
+        self.arguments.len() + self.ports.len()
+    }
+}
+
 /// A dataflow graph of ONNX operators.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
