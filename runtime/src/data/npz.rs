@@ -53,7 +53,7 @@ fn open<'a>(
 ) -> Result<(Header, impl Read + use<'a>)> {
     let failed = |reason: String| Error::file(&file.path, format!("array `{name}`: {reason}"));
     let entry = archive.by_name(&format!("{name}.npy")).map_err(|error| match error {
-        zip::result::ZipError::FileNotFound { .. } => {
+        zip::result::ZipError::FileNotFound => {
             failed("it is not there; save arrays `x` (images) and `y` (labels)".to_owned())
         }
         error => failed(error.to_string()),
