@@ -54,7 +54,7 @@ pub use lower::Lower;
 pub use normalize::Normalize;
 pub use obstacles::obstacles;
 pub use optimizer::{Carried, Optimizer, Schedule};
-pub use pass::{Pass, Pipeline};
+pub use pass::{Pass, Pipeline, Sweep};
 pub use platform::{Build, Platform};
 pub use sources::{stored, stored_name};
 pub use survey::{Left, Survey, survey};

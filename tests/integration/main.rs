@@ -13,6 +13,7 @@ mod differences;
 mod engines;
 mod export;
 mod functions;
+mod half;
 mod kl;
 mod lowering;
 mod models;

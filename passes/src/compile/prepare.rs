@@ -9,7 +9,7 @@ use crate::batched::Batched;
 use crate::fold::Fold;
 use crate::ops::Forms;
 use crate::optimizer::Carried;
-use crate::pass::{Pass, Pipeline};
+use crate::pass::{Pass, Pipeline, Sweep};
 use crate::postpone::postpone_relu;
 use crate::variational::{self, Posterior};
 use crate::{Build, Error, FixBatch, Lower, Platform, Result, Tape, layers};
@@ -187,7 +187,7 @@ impl Prepared {
         }
         let header = Model::new(Graph::default()).header;
         let mut model = Model { graph: self.graph, header, ..self.model };
-        Pipeline::new().then(Batched(self.platform)).then(Lower).run(&mut model)?;
+        Pipeline::new().then(Sweep).then(Batched(self.platform)).then(Lower).run(&mut model)?;
         model.graph.prune_inputs();
         Ok(Program::new(model, &carries).with_draws(&self.draws))
     }
