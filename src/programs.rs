@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use graphs::{Model, Program, Tensor};
-use passes::Training;
+use passes::{AttackLoss, Training};
 use runtime::engine::{self, Choice, Engine, State};
-use runtime::sessions::Purpose;
+use runtime::sessions::{Loss, Purpose};
 
 use crate::cli::{EngineName, Machine};
 
@@ -50,6 +50,14 @@ impl<'m> Programs<'m> {
     pub(crate) fn compile(&self, purpose: Purpose, batch: usize) -> Result<Program, Boxed> {
         Ok(match (purpose, &self.training) {
             (Purpose::Attack, _) => passes::attack(self.model, batch)?,
+            (Purpose::Gradient(loss), _) => {
+                let loss = match loss {
+                    Loss::CrossEntropy => AttackLoss::CrossEntropy,
+                    Loss::Dlr => AttackLoss::Dlr,
+                    Loss::TargetedDlr => AttackLoss::TargetedDlr,
+                };
+                passes::image_gradient(self.model, batch, loss)?
+            }
             (Purpose::Predict, _) => passes::predict(self.model, batch)?,
             (Purpose::Update, Some(training)) => passes::update(self.model, batch, training)?,
             (Purpose::Update, None) => return Err("no training was asked for".into()),

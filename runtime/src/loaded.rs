@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use graphs::{DType, Fact, Graph, Kind, Program, Role, Tensor, Value, names};
 
 use crate::engine::{Engine, Feed, Session, State};
-use crate::noise::{fill_normal, hash_name};
+use crate::noise::hash_name;
 use crate::sessions::Draws;
 use crate::{Error, Result};
 
@@ -102,11 +102,11 @@ impl Loaded {
         draws: &mut Draws,
         buffers: &mut Vec<Vec<f32>>,
     ) -> Result<Vec<Outputs>> {
-        let key = draws.draw();
+        let draw = draws.draw();
         buffers.resize(buffers.len().max(self.noise.len()), Vec::new());
         for (noise, buffer) in self.noise.iter().zip(buffers.iter_mut()) {
             buffer.resize(noise.shape.iter().product(), 0.0);
-            fill_normal(key(noise.hash), buffer);
+            draw.fill(noise.hash, buffer);
         }
         let wanted = scalars.iter().filter(|(name, _)| self.scalars.iter().any(|s| s == name));
         let scalars: Vec<(&str, [f32; 1])> =

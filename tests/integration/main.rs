@@ -12,6 +12,7 @@ mod differences;
 mod engines;
 mod export;
 mod functions;
+mod image_gradient;
 mod kl;
 mod lowering;
 mod models;
