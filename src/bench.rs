@@ -37,7 +37,7 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
     };
     let training = Training::published(defense);
     let engine = open_engine(machine)?;
-    let programs = Programs::training(&network, training);
+    let programs = Programs::training(&network, training).on(engine.as_ref());
     let initial = programs.initial(&flags.model)?;
     let attack = Pgd { steps: flags.steps as u64, ..Pgd::default() };
     let settings = BenchSettings {

@@ -3,12 +3,12 @@
 use anyhow::{Context, Result};
 use runtime::sessions::Purpose;
 
-use crate::cli::Compile;
+use crate::cli::{Compile, Machine};
 use crate::programs::Programs;
 use crate::settings::Recipe;
 use crate::{misuse, model, print};
 
-pub(crate) fn run(flags: &Compile) -> Result<()> {
+pub(crate) fn run(flags: &Compile, machine: &Machine) -> Result<()> {
     let recipe = Recipe::new(&flags.training)?;
     if recipe.batch == 0 {
         return Err(misuse("--batch 0: a batch has at least one image"));
@@ -17,7 +17,7 @@ pub(crate) fn run(flags: &Compile) -> Result<()> {
     let context = || flags.model.display().to_string();
     recipe.defense.check(&network).with_context(context)?;
     std::fs::create_dir_all(&flags.output).with_context(|| flags.output.display().to_string())?;
-    let programs = Programs::training(&network, recipe.training);
+    let programs = Programs::training(&network, recipe.training).for_machine(machine);
     let wanted = [
         ("attack.onnx", Purpose::Attack, recipe.attack.is_some()),
         ("update.onnx", Purpose::Update, true),

@@ -104,11 +104,12 @@ pub(crate) fn measure(
     settings: &EvalSettings,
     quiet: bool,
 ) -> Result<Evaluation> {
-    let programs = Programs::new(network);
+    let programs = Programs::new(network).on(engine);
     let compile = |purpose, batch| programs.compile(purpose, batch);
     let victim = Network { compile: &compile, state: programs.state(engine, path)? };
     let others = surrogates(settings)?;
-    let sources: Vec<Programs> = others.values().map(Programs::new).collect();
+    let sources: Vec<Programs> =
+        others.values().map(|other| Programs::new(other).on(engine)).collect();
     let compilers: Vec<_> =
         sources.iter().map(|source| move |purpose, batch| source.compile(purpose, batch)).collect();
     let mut surrogates = BTreeMap::new();

@@ -53,7 +53,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Inspect(flags) => inspect::run(&flags),
         Command::New(flags) => new::run(&flags),
         Command::Convert(flags) => convert::run(&flags),
-        Command::Compile(flags) => compile::run(&flags),
+        Command::Compile(flags) => compile::run(&flags, machine),
         Command::Gradient(flags) => gradient::run(&flags),
         Command::Train(flags) => train::run(&flags, machine),
         Command::Evaluate(flags) => evaluate::run(&flags, machine),

@@ -36,7 +36,7 @@ pub(crate) fn run(flags: &Predict, machine: &Machine) -> Result<()> {
     let labels = flags.labels.as_deref().map(read_labels).transpose()?;
     let images = load_images(&flags.images, shape)?;
     let engine = open_engine(machine)?;
-    let programs = Programs::new(&network);
+    let programs = Programs::new(&network).on(engine.as_ref());
     let mut state = programs.state(engine.as_ref(), &flags.model)?;
     let compile = |purpose, batch| programs.compile(purpose, batch);
     let settings = PredictSettings { batch: 64, samples: flags.samples as u64, seed: flags.seed };

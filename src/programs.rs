@@ -6,8 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use graphs::{Model, Program, Tensor};
-use passes::{AttackLoss, Training};
+use passes::{AttackLoss, Build, Platform, Training};
 use runtime::engine::{self, Choice, Engine, State};
+use runtime::install::Provider;
 use runtime::sessions::{Loss, Purpose};
 
 use crate::cli::{EngineName, Machine};
@@ -31,6 +32,16 @@ pub(crate) fn open_engine(machine: &Machine) -> Result<Box<dyn Engine>> {
 pub(crate) struct Programs<'m> {
     model: &'m Model,
     training: Option<Training>,
+    platform: Platform,
+}
+
+/// What programs for an engine of that name are made for.
+fn platform(engine: &str, provider: Provider) -> Platform {
+    match (engine, provider) {
+        ("ort", Provider::Cpu) => Platform::OnnxRuntime,
+        ("ort", Provider::OpenVino) => Platform::OpenVino,
+        _ => Platform::Any,
+    }
 }
 
 type Boxed = Box<dyn Error + Send + Sync>;
@@ -38,28 +49,40 @@ type Boxed = Box<dyn Error + Send + Sync>;
 impl<'m> Programs<'m> {
     /// Programs that attack and predict.
     pub(crate) fn new(model: &'m Model) -> Programs<'m> {
-        Programs { model, training: None }
+        Programs { model, training: None, platform: Platform::Any }
     }
 
     /// Programs that train too.
     pub(crate) fn training(model: &'m Model, training: Training) -> Programs<'m> {
-        Programs { model, training: Some(training) }
+        Programs { model, training: Some(training), platform: Platform::Any }
+    }
+
+    /// The same, in the forms that are quick on `engine`.
+    pub(crate) fn on(self, engine: &dyn Engine) -> Programs<'m> {
+        Programs { platform: platform(engine.name(), engine.provider()), ..self }
+    }
+
+    /// The same, in the forms that are quick on what the flags name.
+    pub(crate) fn for_machine(self, machine: &Machine) -> Programs<'m> {
+        let engine = if matches!(machine.engine, EngineName::Ort) { "ort" } else { "" };
+        Programs { platform: platform(engine, machine.provider.into()), ..self }
     }
 
     /// The program for one purpose and batch size.
     pub(crate) fn compile(&self, purpose: Purpose, batch: usize) -> Result<Program, Boxed> {
+        let build = Build { batch, platform: self.platform };
         Ok(match (purpose, &self.training) {
-            (Purpose::Attack, _) => passes::attack(self.model, batch)?,
+            (Purpose::Attack, _) => passes::attack(self.model, build)?,
             (Purpose::Gradient(loss), _) => {
                 let loss = match loss {
                     Loss::CrossEntropy => AttackLoss::CrossEntropy,
                     Loss::Dlr => AttackLoss::Dlr,
                     Loss::TargetedDlr => AttackLoss::TargetedDlr,
                 };
-                passes::image_gradient(self.model, batch, loss)?
+                passes::image_gradient(self.model, build, loss)?
             }
-            (Purpose::Predict, _) => passes::predict(self.model, batch)?,
-            (Purpose::Update, Some(training)) => passes::update(self.model, batch, training)?,
+            (Purpose::Predict, _) => passes::predict(self.model, build)?,
+            (Purpose::Update, Some(training)) => passes::update(self.model, build, training)?,
             (Purpose::Update, None) => return Err("no training was asked for".into()),
         })
     }

@@ -82,7 +82,7 @@ pub(crate) struct Training<'a> {
 
 /// Trains, shows progress, and writes the best weights as `model.onnx`.
 pub(crate) fn train(training: &Training) -> Result<Outcome> {
-    let programs = Programs::training(training.model, training.recipe.training);
+    let programs = Programs::training(training.model, training.recipe.training).on(training.engine);
     let initial = programs.initial(training.path)?;
     let bar = progress::bar(0, "steps", training.quiet);
     bar.set_prefix("train");

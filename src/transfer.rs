@@ -38,7 +38,8 @@ pub(crate) fn run(flags: &Transfer, machine: &Machine) -> Result<()> {
     let split = data::split(&flags.split)?;
     let dataset = data::load(&flags.data, split, first, flags.limit, machine.quiet)?;
     let engine = open_engine(machine)?;
-    let programs: Vec<Programs> = models.iter().map(Programs::new).collect();
+    let on = |model| Programs::new(model).on(engine.as_ref());
+    let programs: Vec<Programs> = models.iter().map(on).collect();
     let compilers: Vec<_> = programs
         .iter()
         .map(|source| move |purpose, batch| source.compile(purpose, batch))

@@ -55,6 +55,13 @@ pub struct Uses {
     ports: Vec<usize>,
 }
 
+impl Uses {
+    /// How many places read the value.
+    pub fn count(&self) -> usize {
+        self.arguments.len() + self.ports.len()
+    }
+}
+
 /// A dataflow graph of ONNX operators.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
@@ -359,11 +366,24 @@ impl Graph {
         seen
     }
 
-    /// Removes every node that no output depends on. Inputs stay: they are the
-    /// graph's signature (see [`Graph::prune_inputs`]).
-    pub fn sweep(&mut self) {
+    /// The nodes that some output depends on, and all inputs: they are the graph's signature
+    /// (see [`Graph::prune_inputs`]).
+    pub fn live(&self) -> HashSet<NodeId> {
         let mut live = self.ancestors(self.outputs.iter().map(|port| port.value));
         live.extend(self.inputs.iter().copied());
+        live
+    }
+
+    /// Removes every node that is not [live](Graph::live).
+    pub fn sweep(&mut self) {
+        let live = self.live();
+        self.dag.retain_nodes(|_, id| live.contains(&id));
+    }
+
+    /// Removes what is not live, but for `kept` and what that depends on.
+    pub fn sweep_but(&mut self, kept: &HashSet<NodeId>) {
+        let mut live = self.live();
+        live.extend(self.ancestors(kept.iter().map(|&id| Value::from(id))));
         self.dag.retain_nodes(|_, id| live.contains(&id));
     }
 

@@ -1,9 +1,11 @@
 //! Passes over ONNX graphs: shapes, gradients, variational nodes, optimizers, exports.
 
+mod absorb;
 mod activations;
 mod affine;
 mod architecture;
 mod batch;
+mod batched;
 mod compile;
 mod control;
 mod defense;
@@ -24,6 +26,8 @@ mod obstacles;
 pub mod ops;
 mod optimizer;
 mod pass;
+mod platform;
+mod postpone;
 mod quantized;
 mod sources;
 mod splice;
@@ -52,7 +56,8 @@ pub use lower::Lower;
 pub use normalize::Normalize;
 pub use obstacles::obstacles;
 pub use optimizer::{Carried, Optimizer, Schedule};
-pub use pass::{Pass, Pipeline};
+pub use pass::{Pass, Pipeline, Sweep};
+pub use platform::{Build, Platform};
 pub use sources::{stored, stored_name};
 pub use survey::{Left, Survey, survey};
 pub use tape::{Tape, signed};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use graphs::{DType, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, names};
 
-use crate::pass::{Pass, Pipeline};
+use crate::pass::{Pass, Pipeline, Sweep};
 use crate::{Error, FixBatch, Fold, Lower, Result, Tape, gradients, loss, variational};
 
 /// From the model's inputs and `labels` int64 `[N]` to `loss` `[]` (mean softmax
@@ -46,7 +46,7 @@ pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Res
         graph.output(&name, gradient);
     }
     close(graph, constants);
-    Pipeline::new().then(Lower).run(&mut model)?;
+    Pipeline::new().then(Sweep).then(Lower).run(&mut model)?;
     model.functions.clear();
     model.opsets.retain(|domain, _| domain.is_empty());
     Ok(model)

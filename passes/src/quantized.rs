@@ -1,12 +1,13 @@
-//! Weights that a file holds as integers or in another float type, as float32.
+//! Constants that a file does not hold as they are used: weights as integers or in another
+//! float type, and what is computed from other constants.
 
 use graphs::{DType, Graph, Tensor, Value, element_count};
 
 use crate::ops::{self, Call};
 use crate::{Error, Result};
 
-/// The most calls between a stored tensor and the value that it becomes.
-const DEPTH: usize = 64;
+/// The most calls between stored tensors and the value that they become.
+const CALLS: usize = 256;
 
 /// The float32 numbers of a value that is computed from one stored tensor by views,
 /// Cast, QuantizeLinear and DequantizeLinear.
@@ -14,7 +15,7 @@ const DEPTH: usize = 64;
 /// # Errors
 /// When something else stands on the way, or parts do not fit each other.
 pub(crate) fn floats(graph: &Graph, value: Value) -> Result<Tensor> {
-    let tensor = evaluate(graph, value, DEPTH)?;
+    let tensor = evaluate(graph, value, &mut { CALLS })?;
     if tensor.dtype() == DType::F32 {
         return Ok(tensor);
     }
@@ -22,19 +23,28 @@ pub(crate) fn floats(graph: &Graph, value: Value) -> Result<Tensor> {
     Ok(Tensor::new(tensor.shape(), values)?)
 }
 
-fn evaluate(graph: &Graph, value: Value, depth: usize) -> Result<Tensor> {
+/// A value that is computed from constants by operators whose rows can do so; `None` for
+/// another one.
+pub(crate) fn constant(graph: &Graph, value: Value) -> Option<Tensor> {
+    evaluate(graph, value, &mut { CALLS }).ok()
+}
+
+/// Takes every call that it evaluates from `calls`, so that no file takes long.
+fn evaluate(graph: &Graph, value: Value, calls: &mut usize) -> Result<Tensor> {
     if let Some(tensor) = graph.tensor(value) {
         return Ok(tensor.clone());
     }
     let node = graph.node(value.node);
     let error = |reason: &str| Error::Node { node: node.describe(), reason: reason.to_owned() };
-    let Some(op) = node.op().filter(|_| depth > 0) else {
+    let left = calls.checked_sub(1);
+    let (Some(op), Some(left)) = (node.op(), left) else {
         return Err(error("a weight cannot be computed from it"));
     };
+    *calls = left;
     let arguments: Vec<Option<Tensor>> = graph
         .arguments(value.node)
         .into_iter()
-        .map(|argument| argument.map(|v| evaluate(graph, v, depth - 1)).transpose())
+        .map(|argument| argument.map(|v| evaluate(graph, v, calls)).transpose())
         .collect::<Result<_>>()?;
     let code =
         |x: &Tensor| {

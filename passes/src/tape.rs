@@ -90,16 +90,10 @@ impl<'g> Tape<'g> {
     /// # Errors
     /// When `like` is not of a float type.
     pub fn number(&mut self, value: f64, like: Value) -> Result<Value> {
-        Ok(match self.graph.fact(like).dtype {
-            Some(DType::F32) => self.scalar(value as f32),
-            Some(DType::F64) => self.scalar(value),
-            Some(DType::F16) => self.scalar(half::f16::from_f64(value)),
-            Some(DType::BF16) => self.scalar(half::bf16::from_f64(value)),
-            other => {
-                let reason = format!("expected a value of a float type, found {other:?}");
-                return Err(self.error(like, reason));
-            }
-        })
+        let dtype = self.graph.fact(like).dtype;
+        let found = || format!("expected a value of a float type, found {dtype:?}");
+        let tensor = dtype.and_then(|dtype| number(dtype, value));
+        tensor.map(|tensor| self.constant(tensor)).ok_or_else(|| self.error(like, found()))
     }
 
     /// An int64 vector constant.
@@ -284,6 +278,17 @@ impl<'g> Tape<'g> {
     pub fn fact(&self, value: Value) -> &Fact {
         self.graph.fact(value)
     }
+}
+
+/// A scalar of a float type that is computed with; `None` for another type.
+pub(crate) fn number(dtype: DType, value: f64) -> Option<Tensor> {
+    Some(match dtype {
+        DType::F32 => Tensor::scalar(value as f32),
+        DType::F64 => Tensor::scalar(value),
+        DType::F16 => Tensor::scalar(half::f16::from_f64(value)),
+        DType::BF16 => Tensor::scalar(half::bf16::from_f64(value)),
+        _ => return None,
+    })
 }
 
 /// Sizes as ONNX writes them.

@@ -3,22 +3,24 @@
 //! restarts all see the same ones.
 //!
 //! The bits are Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy
-//! as 1, 2, 3", SC 2011). The loops run over `LANES` counters side by side so
+//! as 1, 2, 3", SC 2011). The loops run over `WIDE` counters side by side so
 //! that the compiler vectorises them, and use only integer operations, `+`, `-`,
 //! `*` and `sqrt`, which IEEE 754 fixes to the bit on every processor.
 
 use rayon::prelude::*;
 
-/// Counters worked on side by side.
+/// Counters of one tile.
 const LANES: usize = 8;
 /// Elements of one tile: four words of each of its counters.
 const TILE: usize = 4 * LANES;
-/// Elements handed to a thread at a time, a multiple of [`TILE`].
+/// Counters worked on side by side: those of two tiles fill the widest registers.
+const WIDE: usize = 2 * LANES;
+/// Elements handed to a thread at a time, a multiple of two tiles.
 const CHUNK: usize = 512 * TILE;
 /// Set in the counter of uniform numbers, so that they share no bits with normal ones.
 const UNIFORM: u64 = 1 << 63;
 
-type Lanes<T> = [T; LANES];
+type Lanes<T> = [T; WIDE];
 
 /// Which stream of numbers: one for every seed, step and tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +44,17 @@ impl Key {
         philox([[c0], [c1], [c2], [c3]], self.philox).map(|[word]| word)
     }
 
-    /// The words of the counters `LANES * tile ..`, one array for each of a counter's four words.
+    /// The words of two tiles, one array for each of a counter's four words.
     #[inline(always)]
-    fn tile(self, tile: u64, stream: u64) -> [Lanes<u32>; 4] {
+    fn pair(self, tile: u64, stream: u64) -> [Lanes<u32>; 4] {
         let [low, c1] = halves((tile * LANES as u64) | stream);
         let [c2, c3] = halves(self.step);
-        let c0 = std::array::from_fn(|lane| low | lane as u32);
-        philox([c0, [c1; LANES], [c2; LANES], [c3; LANES]], self.philox)
+        // The first tile of a pair has an even number: its counters end in four zeros.
+        let mut c0 = [low; WIDE];
+        for (c0, lane) in c0.iter_mut().zip(0..) {
+            *c0 |= lane;
+        }
+        philox([c0, [c1; WIDE], [c2; WIDE], [c3; WIDE]], self.philox)
     }
 }
 
@@ -61,16 +67,119 @@ pub fn hash_name(name: &str) -> u64 {
 
 /// Fills `out` with N(0, 1), in parallel.
 pub fn fill_normal(key: Key, out: &mut [f32]) {
-    fill(out, |tile| normal_tile(key.tile(tile, 0)));
+    fill(key, out, Law::Normal);
 }
 
 /// Fills `out` with numbers uniform in [-1, 1), in parallel.
 pub fn fill_uniform(key: Key, out: &mut [f32]) {
-    fill(out, |tile| {
-        // 24 bits are exact in an f32, so that 1.0 cannot be reached by rounding.
-        key.tile(tile, UNIFORM)
-            .map(|words| words.map(|word| ((word as i32) >> 8) as f32 * (1.0 / 8_388_608.0)))
-    });
+    fill(key, out, Law::Uniform);
+}
+
+#[derive(Clone, Copy)]
+enum Law {
+    Normal,
+    Uniform,
+}
+
+fn fill(key: Key, out: &mut [f32], law: Law) {
+    let draw = widest();
+    out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| draw(key, law, chunk, out));
+}
+
+type Draw = fn(Key, Law, usize, &mut [f32]);
+
+/// The same operations, compiled for the widest registers that the processor has: the bits
+/// are the same on all of them.
+fn widest() -> Draw {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
+            return draw_avx512;
+        }
+        if is_x86_feature_detected!("avx2") {
+            return draw_avx2;
+        }
+    }
+    draw
+}
+
+#[cfg(target_arch = "x86_64")]
+fn draw_avx512(key: Key, law: Law, chunk: usize, out: &mut [f32]) {
+    #[target_feature(enable = "avx512f,avx512dq")]
+    fn compiled(key: Key, law: Law, chunk: usize, out: &mut [f32]) {
+        draw(key, law, chunk, out);
+    }
+    // SAFETY: `widest` alone hands this function out, once it has seen both features.
+    #[allow(unsafe_code)]
+    unsafe {
+        compiled(key, law, chunk, out);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn draw_avx2(key: Key, law: Law, chunk: usize, out: &mut [f32]) {
+    #[target_feature(enable = "avx2")]
+    fn compiled(key: Key, law: Law, chunk: usize, out: &mut [f32]) {
+        draw(key, law, chunk, out);
+    }
+    // SAFETY: `widest` alone hands this function out, once it has seen the feature.
+    #[allow(unsafe_code)]
+    unsafe {
+        compiled(key, law, chunk, out);
+    }
+}
+
+/// One chunk.
+#[inline(always)]
+fn draw(key: Key, law: Law, chunk: usize, out: &mut [f32]) {
+    match law {
+        Law::Normal => {
+            for (tile, out) in tiles(chunk).zip(out.chunks_mut(2 * TILE)) {
+                let [a, b, c, d] = key.pair(tile, 0);
+                let [first, second] = box_muller(a, b);
+                let [third, fourth] = box_muller(c, d);
+                store([first, second, third, fourth], out);
+            }
+        }
+        Law::Uniform => {
+            for (tile, out) in tiles(chunk).zip(out.chunks_mut(2 * TILE)) {
+                let [a, b, c, d] = key.pair(tile, UNIFORM);
+                store([unit(a), unit(b), unit(c), unit(d)], out);
+            }
+        }
+    }
+}
+
+/// 24 bits are exact in an f32, so that 1.0 cannot be reached by rounding.
+#[inline(always)]
+fn unit(words: Lanes<u32>) -> Lanes<f32> {
+    let mut numbers = [0.0; WIDE];
+    for lane in 0..WIDE {
+        numbers[lane] = ((words[lane] as i32) >> 8) as f32 * (1.0 / 8_388_608.0);
+    }
+    numbers
+}
+
+/// The first tile of every pair of a chunk.
+#[inline(always)]
+fn tiles(chunk: usize) -> impl Iterator<Item = u64> {
+    ((chunk * (CHUNK / TILE)) as u64..).step_by(2)
+}
+
+/// Two tiles, one behind the other; the last of a tensor may have less room.
+#[inline(always)]
+fn store(words: [Lanes<f32>; 4], out: &mut [f32]) {
+    let mut both = [0.0; 2 * TILE];
+    for (word, numbers) in words.iter().enumerate() {
+        let (first, second) = numbers.split_at(LANES);
+        let at = word * LANES;
+        both[at..at + LANES].copy_from_slice(first);
+        both[TILE + at..TILE + at + LANES].copy_from_slice(second);
+    }
+    match <&mut [f32; 2 * TILE]>::try_from(&mut *out) {
+        Ok(out) => *out = both,
+        Err(_) => out.copy_from_slice(&both[..out.len()]),
+    }
 }
 
 /// The numbers 0 .. `n` in an order fixed by `seed` and `epoch`, every order equally likely.
@@ -97,16 +206,6 @@ fn below(bound: u64, words: &mut impl Iterator<Item = u64>) -> u64 {
         .map_or(0, |product| (product >> 64) as u64)
 }
 
-fn fill(out: &mut [f32], tile: impl Fn(u64) -> [Lanes<f32>; 4] + Sync) {
-    out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
-        let first = (chunk * (CHUNK / TILE)) as u64;
-        for (index, out) in (first..).zip(out.chunks_mut(TILE)) {
-            let numbers = tile(index);
-            out.copy_from_slice(&numbers.as_flattened()[..out.len()]);
-        }
-    });
-}
-
 #[inline(always)]
 fn halves(x: u64) -> [u32; 2] {
     [x as u32, (x >> 32) as u32]
@@ -126,31 +225,23 @@ fn philox<const N: usize>(mut counter: [[u32; N]; 4], key: [u32; 2]) -> [[u32; N
     for round in 0..10u32 {
         let k0 = key[0].wrapping_add(round.wrapping_mul(0x9e37_79b9));
         let k1 = key[1].wrapping_add(round.wrapping_mul(0xbb67_ae85));
-        for i in 0..N {
-            let [c0, c1, c2, c3] = counter.map(|word| word[i]);
+        let [a, b, c, d] = &mut counter;
+        for (((a, b), c), d) in a.iter_mut().zip(b).zip(c).zip(d) {
+            let [c0, c1, c2, c3] = [*a, *b, *c, *d];
             let [low0, high0] = halves(u64::from(c0) * 0xd251_1f53);
             let [low1, high1] = halves(u64::from(c2) * 0xcd9e_8d57);
-            counter[0][i] = high1 ^ c1 ^ k0;
-            counter[1][i] = low1;
-            counter[2][i] = high0 ^ c3 ^ k1;
-            counter[3][i] = low0;
+            (*a, *b) = (high1 ^ c1 ^ k0, low1);
+            (*c, *d) = (high0 ^ c3 ^ k1, low0);
         }
     }
     counter
 }
 
-/// Box-Muller on both pairs of words.
-#[inline(always)]
-fn normal_tile([a, b, c, d]: [Lanes<u32>; 4]) -> [Lanes<f32>; 4] {
-    let [first, second] = box_muller(a, b);
-    let [third, fourth] = box_muller(c, d);
-    [first, second, third, fourth]
-}
-
+/// Box-Muller on pairs of words.
 #[inline(always)]
 fn box_muller(a: Lanes<u32>, b: Lanes<u32>) -> [Lanes<f32>; 2] {
-    let mut out = [[0.0; LANES]; 2];
-    for i in 0..LANES {
+    let mut out = [[0.0; WIDE]; 2];
+    for i in 0..WIDE {
         let radius = radius(a[i]);
         let [cos, sin] = cos_sin(b[i]);
         out[0][i] = radius * cos;
@@ -194,7 +285,7 @@ fn cos_sin(word: u32) -> [f32; 2] {
     let swap = word & 0x4000_0000 != 0;
     let sign = word & 0x8000_0000;
     let (near, far) = if swap { (-sin, cos) } else { (cos, sin) };
-    [near, far].map(|value| f32::from_bits(value.to_bits() ^ sign))
+    [f32::from_bits(near.to_bits() ^ sign), f32::from_bits(far.to_bits() ^ sign)]
 }
 
 #[cfg(test)]

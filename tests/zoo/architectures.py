@@ -23,7 +23,14 @@ skresnet18 cspresnet50 nf_resnet50 ecaresnet26t mixer_s32_224 gmlp_s16_224 resml
 poolformer_s12 edgenext_xx_small mobilevit_xxs fastvit_t8 levit_128s cait_xxs24_224 deit_tiny_patch16_224
 beit_base_patch16_224 xcit_nano_12_p16_224 coat_tiny crossvit_tiny_240 pvt_v2_b0 twins_pcpvt_small volo_d1_224
 davit_tiny efficientformer_l1 maxxvit_rmlp_nano_rw_256 tiny_vit_5m_224 repvit_m1 mobileone_s0 inception_next_tiny
-hgnetv2_b0 vovnet39a selecsls42b tresnet_m xception41""".split()]
+hgnetv2_b0 vovnet39a selecsls42b tresnet_m xception41 eca_botnext26ts_256 lambda_resnet26t convit_tiny
+convnextv2_atto csatv2 dpn48b efficientformerv2_s0 efficientvit_b0 efficientvit_m0 efficientvim_m1
+eva02_tiny_patch14_224 fasternet_t0 focalnet_tiny_srf gcvit_xxtiny gernet_s hardcorenas_a hiera_tiny_224
+inception_v4 iformer_t lcnet_050 legacy_seresnet18 legacy_xception lowformer_b0 mambaout_femto
+mobilenetv4_conv_small mvitv2_tiny nest_tiny nextvit_small pit_ti_224 rdnet_tiny regnetx_002 repghostnet_050
+resnest14d sequencer2d_s shvit_s1 starnet_s1 swiftformer_xs swinv2_cr_tiny_ns_224 tf_efficientnet_lite0
+tnt_s_legacy_patch16_224 visformer_tiny vit_tiny_patch16_224 vit_tiny_r_s16_p8_224
+vit_relpos_small_patch16_224 vitamin_small_224 coatnet_nano_rw_224""".split()]
 
 # Too large to run on a small machine: their files are converted, and shapes compared.
 SHAPES_ALONE = ["vit_h_14", "regnet_y_128gf", "vit_l_16", "vit_l_32"]

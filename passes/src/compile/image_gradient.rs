@@ -1,9 +1,10 @@
 //! The program of every attack that chooses its steps on the host.
 
-use graphs::{DType, Fact, Model, Program, Role, names};
+use graphs::{Model, Program, Role, names};
 
 use super::prepare::prepare;
-use crate::{Result, Tape, dlr, gradients, loss};
+use crate::absorb::absorb_normalization;
+use crate::{Build, Result, dlr, gradients, loss};
 
 /// What an attack raises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +25,14 @@ pub enum AttackLoss {
 /// # Errors
 /// As [`super::predict`], when an operator has no gradient rule, or when the model has too few
 /// classes for the loss.
-pub fn image_gradient(model: &Model, batch: usize, loss: AttackLoss) -> Result<Program> {
-    let mut prepared = prepare(model, batch)?;
+pub fn image_gradient(model: &Model, build: impl Into<Build>, loss: AttackLoss) -> Result<Program> {
+    let mut prepared = prepare(model, build.into())?;
     let images = prepared.images;
     let labels = prepared.labels();
-    let fact = Fact::new(DType::I64, &[batch]);
+    let fact = prepared.graph.fact(labels).clone();
     let targets = prepared.graph.input(names::TARGETS, Role::Label, fact);
-    let tape = &mut Tape::new(&mut prepared.graph, "attack");
+    absorb_normalization(&mut prepared.graph)?;
+    let tape = &mut prepared.tape("attack");
     let logits = loss::logits(tape)?;
     let losses = match loss {
         AttackLoss::CrossEntropy => loss::cross_entropy(tape, logits, labels)?,

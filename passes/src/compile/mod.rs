@@ -9,8 +9,9 @@ mod state;
 
 use graphs::{Model, Program, Role, Value, names};
 
+use crate::absorb::absorb_normalization;
 use crate::optimizer::{Carried, Optimizer};
-use crate::{Defense, Error, Result, Tape, gradients, loss, statistics};
+use crate::{Build, Defense, Error, Result, gradients, loss, statistics};
 
 pub use image_gradient::{AttackLoss, image_gradient};
 use prepare::prepare;
@@ -58,9 +59,10 @@ pub enum KlScope {
 ///
 /// # Errors
 /// When the model is no image classifier or holds an operator without a rule.
-pub fn predict(model: &Model, batch: usize) -> Result<Program> {
-    let mut prepared = prepare(model, batch)?;
-    let tape = &mut Tape::new(&mut prepared.graph, "predict");
+pub fn predict(model: &Model, build: impl Into<Build>) -> Result<Program> {
+    let mut prepared = prepare(model, build.into())?;
+    absorb_normalization(&mut prepared.graph)?;
+    let tape = &mut prepared.tape("predict");
     let logits = loss::logits(tape)?;
     let softmax = graphs::Op::new("Softmax").with("axis", -1);
     let probabilities = tape.op(softmax, &[logits])?;
@@ -78,8 +80,8 @@ pub fn predict(model: &Model, batch: usize) -> Result<Program> {
 ///
 /// # Errors
 /// As [`predict`], or when an operator has no gradient rule.
-pub fn attack(model: &Model, batch: usize) -> Result<Program> {
-    let mut prepared = prepare(model, batch)?;
+pub fn attack(model: &Model, build: impl Into<Build>) -> Result<Program> {
+    let mut prepared = prepare(model, build.into())?;
     let images = prepared.images;
     let labels = prepared.labels();
     let fact = prepared.graph.fact(images).clone();
@@ -89,7 +91,8 @@ pub fn attack(model: &Model, batch: usize) -> Result<Program> {
     let radius = prepared.scalar(names::RADIUS);
     let step_size = prepared.scalar(names::STEP_SIZE);
 
-    let tape = &mut Tape::new(&mut prepared.graph, "attack");
+    absorb_normalization(&mut prepared.graph)?;
+    let tape = &mut prepared.tape("attack");
     let logits = loss::logits(tape)?;
     let losses = loss::cross_entropy(tape, logits, labels)?;
     let sum = tape.reduce_sum(losses, &[0], false)?;
@@ -117,8 +120,8 @@ pub fn attack(model: &Model, batch: usize) -> Result<Program> {
 ///
 /// # Errors
 /// As [`attack`], or when nothing is to be trained.
-pub fn update(model: &Model, batch: usize, training: &Training) -> Result<Program> {
-    let mut prepared = prepare(model, batch)?;
+pub fn update(model: &Model, build: impl Into<Build>, training: &Training) -> Result<Program> {
+    let mut prepared = prepare(model, build.into())?;
     if prepared.trained.is_empty() {
         return Err(Error::Model("the model has no weights to train".to_owned()));
     }
@@ -138,7 +141,7 @@ pub fn update(model: &Model, batch: usize, training: &Training) -> Result<Progra
         .map(|&value| (prepared.graph.node(value.node).name.clone(), value))
         .collect();
 
-    let tape = &mut Tape::new(&mut prepared.graph, "update");
+    let tape = &mut prepared.tape("update");
     let logits = loss::logits(tape)?;
     let losses = loss::cross_entropy(tape, logits, labels)?;
     let correct = loss::correct(tape, logits, labels)?;

@@ -5,17 +5,21 @@ use std::collections::BTreeSet;
 
 use graphs::{DType, Fact, Graph, Kind, Model, Program, Role, Value, names};
 
+use crate::batched::Batched;
 use crate::fold::Fold;
+use crate::ops::Forms;
 use crate::optimizer::Carried;
-use crate::pass::{Pass, Pipeline};
+use crate::pass::{Pass, Pipeline, Sweep};
+use crate::postpone::postpone_relu;
 use crate::variational::{self, Posterior};
-use crate::{Error, FixBatch, Lower, Result, layers};
+use crate::{Build, Error, FixBatch, Lower, Platform, Result, Tape, layers};
 
 /// A model prepared for one batch size: opset 18, static shapes, parameters as state
 /// inputs, noise as inputs.
 pub(super) struct Prepared {
     pub(super) graph: Graph,
     pub(super) model: Model,
+    platform: Platform,
     pub(super) images: Value,
     pub(super) posteriors: Vec<Posterior>,
     /// Those of the last variational node.
@@ -24,9 +28,9 @@ pub(super) struct Prepared {
     pub(super) trained: Vec<Value>,
 }
 
-pub(super) fn prepare(model: &Model, batch: usize) -> Result<Prepared> {
+pub(super) fn prepare(model: &Model, build: Build) -> Result<Prepared> {
     let mut model = model.clone();
-    Pipeline::opening().then(FixBatch(batch)).run(&mut model)?;
+    Pipeline::opening().then(FixBatch(build.batch)).run(&mut model)?;
     let last_layer = variational::last_layer(&model)?;
     let mut graph = std::mem::take(&mut model.graph);
     let posteriors = variational::posteriors(&graph)?;
@@ -57,8 +61,9 @@ pub(super) fn prepare(model: &Model, batch: usize) -> Result<Prepared> {
     model.graph.check()?;
     model.functions.clear();
     model.opsets.retain(|domain, _| domain.is_empty());
-    let graph = std::mem::take(&mut model.graph);
-    Ok(Prepared { graph, model, images, posteriors, last_layer, trained })
+    let mut graph = std::mem::take(&mut model.graph);
+    postpone_relu(&mut graph)?;
+    Ok(Prepared { graph, model, platform: build.platform, images, posteriors, last_layer, trained })
 }
 
 /// The one data input: the images.
@@ -121,6 +126,13 @@ impl Prepared {
         self.graph.input(names::LABELS, Role::Label, fact)
     }
 
+    /// Appends nodes under names that begin with `prefix`.
+    pub(super) fn tape(&mut self, prefix: &str) -> Tape<'_> {
+        let mut tape = Tape::new(&mut self.graph, prefix);
+        tape.forms = Forms { platform: self.platform, ..Forms::default() };
+        tape
+    }
+
     pub(super) fn scalar(&mut self, name: &str) -> Value {
         self.graph.input(name, Role::Scalar, Fact::new(DType::F32, &[]))
     }
@@ -144,7 +156,7 @@ impl Prepared {
         }
         let header = Model::new(Graph::default()).header;
         let mut model = Model { graph: self.graph, header, ..self.model };
-        Pipeline::new().then(Lower).run(&mut model)?;
+        Pipeline::new().then(Sweep).then(Batched(self.platform)).then(Lower).run(&mut model)?;
         model.graph.prune_inputs();
         Ok(Program::new(model, &carries))
     }

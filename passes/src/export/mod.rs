@@ -125,16 +125,19 @@ fn describe(model: &mut Model, mode: &Mode) {
     }
 }
 
-/// Makes `probabilities` the only output: Softmax over the classes of the logits.
+/// Makes `probabilities` float32 the only output: Softmax over the classes of the logits.
 fn probabilities(graph: &mut Graph) -> Result<()> {
-    let logits = loss::logits_of(graph)?;
+    let (logits, dtype) = loss::logits_of(graph)?;
     let classes = graph
         .outputs
         .first()
         .and_then(|port| graph.fact(port.value).shape.as_ref()?.get(1).cloned());
     let batch = fixed_batch(graph).map_or_else(|| Dim::Named("N".to_owned()), Dim::Known);
     let builder = &mut Builder { graph, scope: "export" };
-    let flat = builder.op(Op::new("Flatten").with("axis", 1), &[logits]);
+    let mut flat = builder.op(Op::new("Flatten").with("axis", 1), &[logits]);
+    if dtype != Some(DType::F32) {
+        flat = builder.cast(flat, DType::F32);
+    }
     let softmax = builder.op(Op::new("Softmax").with("axis", -1), &[flat]);
     let shape = vec![batch, classes.unwrap_or(Dim::Unknown)];
     let node = graph.node_mut(softmax.node);

@@ -5,7 +5,7 @@
 use graphs::{Attribute, DType, Graph, NodeId, Op, Tensor, Value};
 
 use super::normals::Builder;
-use crate::Result;
+use crate::{Result, tape};
 
 /// Rewrites every BatchNormalization of inference whose parameters are not all
 /// constants.
@@ -55,13 +55,11 @@ fn affine(
     [scale, shift, mean, variance]: [Value; 4],
     channels: usize,
 ) -> Affine {
-    let double = graph.fact(variance).dtype == Some(DType::F64);
+    let dtype = graph.fact(variance).dtype.unwrap_or(DType::F32);
     let builder = &mut Builder { graph, scope: "normalization" };
     let epsilon = op.float("epsilon", 1e-5);
-    let epsilon = builder.constant(match double {
-        true => Tensor::scalar(f64::from(epsilon)),
-        false => Tensor::scalar(epsilon),
-    });
+    let number = tape::number(dtype, f64::from(epsilon));
+    let epsilon = builder.constant(number.unwrap_or_else(|| Tensor::scalar(epsilon)));
     let sum = builder.apply("Add", &[variance, epsilon]);
     let deviation = builder.apply("Sqrt", &[sum]);
     let factor = builder.apply("Div", &[scale, deviation]);

@@ -1,12 +1,12 @@
 //! Conv and ConvTranspose with one to three spatial axes.
 
-use graphs::{Fact, Value, element_count};
+use graphs::{Fact, NodeId, Value, element_count};
 
 use super::conv_cases::{forward, transposed};
 use super::convolution::Convolution;
 use super::window::{self, sizes};
-use super::{Adjoint, Call, Def, Gradient};
-use crate::Result;
+use super::{Adjoint, Call, Def, Gradient, schedule};
+use crate::{Platform, Result, Tape};
 
 pub(super) const TABLE: &[Def] = &[
     Def {
@@ -109,6 +109,34 @@ fn addressable(call: &Call, parts: Convolution) -> Result<Convolution> {
         Some(_) => Ok(parts),
         None => Err(call.error("is too large")),
     }
+}
+
+/// What takes the place of a Conv that is narrow on `platform`; `None` for other calls.
+///
+/// # Errors
+/// When the call is malformed.
+pub(crate) fn narrow_conv(
+    tape: &mut Tape,
+    id: NodeId,
+    platform: Platform,
+) -> Result<Option<Value>> {
+    let Some(call) = Call::of(tape.graph, id).filter(|call| call.op.is("Conv")) else {
+        return Ok(None);
+    };
+    let parts = conv(&call)?;
+    if !schedule::narrow(&parts, platform) {
+        return Ok(None);
+    }
+    let argument = |slot| tape.graph.argument(id, slot);
+    let (Some(x), Some(w), bias) = (argument(0), argument(1), argument(2)) else {
+        return Ok(None);
+    };
+    let y = parts.convolve_columns(tape, x, w)?;
+    let Some(bias) = bias else { return Ok(Some(y)) };
+    let mut shape = vec![parts.features];
+    shape.resize(parts.axes.len() + 1, 1);
+    let bias = tape.reshape(bias, &shape)?;
+    tape.apply("Add", &[y, bias]).map(Some)
 }
 
 fn conv_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {

@@ -48,6 +48,7 @@ impl Convolution {
         match schedule::image(self, tape.forms) {
             ImageForm::Turned => self.turned(tape, windows, weight),
             ImageForm::Transposed => self.transposed(tape, windows, weight),
+            ImageForm::Columns => self.spread_columns(tape, windows, weight),
         }
     }
 
@@ -68,16 +69,17 @@ impl Convolution {
         let volume: usize = kernel.iter().product();
         let split = [self.groups, self.features, self.channels, volume];
         let shape = [&[self.groups * self.channels, self.features], &kernel[..]].concat();
-        let weight = if volume == 1 {
-            rearrange(tape, weight, &split, &[0, 2, 1, 3], &shape)?
-        } else {
-            // Whole kernel positions change places: engines turn single elements slowly.
-            let rest = self.groups * self.channels * self.features;
-            let first = rearrange(tape, weight, &split, &[3, 0, 2, 1], &[volume, rest])?;
+        let mut weight = tape.reshape(weight, &split)?;
+        if volume > 1 {
             let back = tape.ints(&(0..volume as i64).rev().collect::<Vec<_>>());
-            let turned = tape.op(Op::new("Gather").with("axis", 0i64), &[first, back])?;
-            rearrange(tape, turned, &[volume, rest], &[1, 0], &shape)?
-        };
+            weight = tape.op(Op::new("Gather").with("axis", 3i64), &[weight, back])?;
+        }
+        let weight = rearrange(tape, weight, &split, &[0, 2, 1, 3], &shape)?;
+        self.opposite().convolve(tape, windows, weight)
+    }
+
+    /// From windows to image, for strides of 1: the convolution whose weight is turned round.
+    fn opposite(&self) -> Convolution {
         let opposite = |axis: &Axis| Axis {
             size: axis.count,
             count: axis.size,
@@ -85,8 +87,53 @@ impl Convolution {
             ..*axis
         };
         let axes = self.axes.iter().map(opposite).collect();
-        let (channels, features) = (self.features, self.channels);
-        Convolution { axes, channels, features, ..*self }.convolve(tape, windows, weight)
+        Convolution { axes, channels: self.features, features: self.channels, ..*self }
+    }
+
+    /// As [`Convolution::convolve`] in one group, by one MatMul for the batch.
+    pub(super) fn convolve_columns(
+        &self,
+        tape: &mut Tape,
+        image: Value,
+        weight: Value,
+    ) -> Result<Value> {
+        let volume: usize = self.kernel().iter().product();
+        let split = [self.features, self.channels, volume];
+        let shape = [self.features, volume * self.channels];
+        let weight = rearrange(tape, weight, &split, &[0, 2, 1], &shape)?;
+        let taps = self.channels_last(tape, image)?;
+        self.product(tape, &taps, weight, true)
+    }
+
+    /// As [`Convolution::turned`] in one group, by one MatMul for the batch.
+    fn spread_columns(&self, tape: &mut Tape, windows: Value, weight: Value) -> Result<Value> {
+        let volume: usize = self.kernel().iter().product();
+        let split = [self.features, self.channels, volume];
+        let shape = [volume * self.features, self.channels];
+        let weight = rearrange(tape, weight, &split, &[2, 0, 1], &shape)?;
+        let opposite = self.opposite();
+        // The last position of the turned kernel is the first of the weight.
+        let taps: Vec<Value> = opposite.channels_last(tape, windows)?.into_iter().rev().collect();
+        opposite.product(tape, &taps, weight, false)
+    }
+
+    /// The windows `[N, O, counts..]` from what lies under each kernel position, and the
+    /// weight `[V * C, O]`, or `[O, V * C]` when it is `across`.
+    fn product(
+        &self,
+        tape: &mut Tape,
+        taps: &[Value],
+        weight: Value,
+        across: bool,
+    ) -> Result<Value> {
+        let columns = self.side_by_side(tape, taps)?;
+        let columns = tape.reshape(columns, &[self.windows(), taps.len() * self.channels])?;
+        let op = Op::new("Gemm").with("transB", i64::from(across));
+        let rows = tape.op(op, &[columns, weight])?;
+        let counts = sizes(&self.axes, |axis| axis.count);
+        let split = [self.batch, self.windows() / self.batch, self.features];
+        let shape = [&[self.batch, self.features], &counts[..]].concat();
+        rearrange(tape, rows, &split, &[0, 2, 1], &shape)
     }
 
     /// ConvTranspose with the same padding on both sides, and what is too much cut off.
@@ -128,10 +175,7 @@ impl Convolution {
 
     fn columns(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
         let taps = self.channels_last(tape, image)?;
-        let columns = match taps.as_slice() {
-            [tap] => *tap,
-            taps => tape.op(Op::new("Concat").with("axis", -1), taps)?,
-        };
+        let columns = self.side_by_side(tape, &taps)?;
         let width = taps.len() * self.channels;
         let columns = tape.reshape(columns, &[self.groups, self.windows(), width])?;
         let rows = self.rows(tape, windows)?;
@@ -210,6 +254,14 @@ impl Convolution {
         let shape = [&[self.groups, self.batch], &sized[..], &[self.channels]].concat();
         let image = rearrange(tape, image, &split, &order, &shape)?;
         taps(tape, image, 2, &self.axes)
+    }
+
+    /// All kernel positions along the last axis.
+    fn side_by_side(&self, tape: &mut Tape, taps: &[Value]) -> Result<Value> {
+        match taps {
+            [tap] => Ok(*tap),
+            taps => tape.op(Op::new("Concat").with("axis", -1), taps),
+        }
     }
 
     /// The number of windows of all images.

@@ -78,6 +78,9 @@ pub(super) fn fits(call: &Call, data: &[usize], indices: &[usize]) -> Result<()>
 pub(super) fn elements(call: &Call) -> Result<Option<Vec<usize>>> {
     let (data, indices, axis) = (call.shape(0)?, call.shape(1)?, axis(call)?);
     fits(call, &data, &indices)?;
+    if element_count(&data).is_none_or(|count| i64::try_from(count).is_err()) {
+        return Ok(None);
+    }
     let own = eval::strides(&data);
     let step = own.get(axis).copied().unwrap_or(0) as usize;
     let others: Vec<i64> =

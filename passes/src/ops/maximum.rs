@@ -2,10 +2,10 @@
 //! the first of the greatest, row-major, as in PyTorch. After a ReLU most windows of
 //! small values are such ties, of zeros.
 
-use graphs::{Op, Value, element_count};
+use graphs::{Op, Tensor, Value, element_count};
 
 use super::Adjoint;
-use super::patches::{interleave, offsets};
+use super::patches::{frame, interleave, offsets};
 use super::pool::windows;
 use super::schedule::{self, MaxForm};
 use super::window::{Axis, sizes};
@@ -15,6 +15,7 @@ pub(super) fn max_pool_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
     let axes = windows(&s.call()?)?;
     let dx = match schedule::max(&axes, s.tape.forms) {
         MaxForm::Taps => by_taps(s, &axes)?,
+        MaxForm::Ranks => by_ranks(s, &axes)?,
         MaxForm::Indices => {
             let mut pool = s.op.clone();
             pool.attributes.remove("storage_order");
@@ -55,6 +56,64 @@ fn by_taps(s: &mut Adjoint, axes: &[Axis]) -> Result<Value> {
     }
     parts.push(left);
     interleave(s.tape, &parts, &lead, axes)
+}
+
+/// At full size: the elements that equal the maximum of their window get ranks, the first
+/// one the highest, and a pool of the ranks tells whose the gradient is.
+fn by_ranks(s: &mut Adjoint, axes: &[Axis]) -> Result<Value> {
+    let (x, y, dy) = (s.x(0)?, s.y(0), s.dy()?);
+    let dtype = s.tape.dtype(x)?;
+    let cut: Vec<_> = axes.iter().map(|axis| (0, axis.used_after())).collect();
+    let x = frame(s.tape, x, 2, &cut)?;
+    let top = enlarge(s, y, axes)?;
+    let equal = s.apply("Equal", &[x, top])?;
+    let equal = s.tape.cast(equal, dtype)?;
+    let ranks = ranks(axes)?;
+    let ranks = s.tape.constant(ranks);
+    let ranks = s.tape.cast(ranks, dtype)?;
+    let ranks = s.apply("Mul", &[equal, ranks])?;
+    let pool = Op::new("MaxPool")
+        .with("kernel_shape", signed(&sizes(axes, |axis| axis.kernel)))
+        .with("strides", signed(&sizes(axes, |axis| axis.stride)));
+    let first = s.tape.op(pool, &[ranks])?;
+    let first = enlarge(s, first, axes)?;
+    let wins = s.apply("Equal", &[ranks, first])?;
+    let wins = s.tape.cast(wins, dtype)?;
+    let dy = enlarge(s, dy, axes)?;
+    let dx = s.apply("Mul", &[dy, wins])?;
+    let cut: Vec<_> = cut.into_iter().map(|(front, behind)| (front, -behind)).collect();
+    frame(s.tape, dx, 2, &cut)
+}
+
+/// Ranks for one channel of one image, `[1, 1, sizes..]`: in every window from its volume
+/// down to 1.
+fn ranks(axes: &[Axis]) -> Result<Tensor> {
+    let sized: Vec<usize> = axes.iter().map(|axis| axis.count * axis.kernel).collect();
+    let volume: usize = sizes(axes, |axis| axis.kernel).iter().product();
+    let count: usize = sized.iter().product();
+    let rank = |mut at: usize| {
+        let (mut place, mut scale) = (0, 1);
+        for (axis, &size) in axes.iter().zip(&sized).rev() {
+            place += at % size % axis.kernel * scale;
+            scale *= axis.kernel;
+            at /= size;
+        }
+        (volume - place) as f32
+    };
+    let shape = [&[1, 1], &sized[..]].concat();
+    Ok(Tensor::new(&shape, (0..count).map(rank).collect())?)
+}
+
+/// Every element as often as its window has elements.
+fn enlarge(s: &mut Adjoint, x: Value, axes: &[Axis]) -> Result<Value> {
+    let kernel = axes.iter().map(|axis| axis.kernel as f32);
+    let scales: Vec<f32> = [1.0, 1.0].into_iter().chain(kernel).collect();
+    let scales = s.tape.constant(Tensor::vector(&scales));
+    let resize = Op::new("Resize")
+        .with("mode", "nearest")
+        .with("coordinate_transformation_mode", "asymmetric")
+        .with("nearest_mode", "floor");
+    Ok(s.tape.call(resize, &[Some(x), None, Some(scales)], 1)?.into())
 }
 
 /// To where `pool`, applied to `x`, says that it found each maximum.

@@ -88,11 +88,12 @@ pub use adjoint::Adjoint;
 pub use body::{Body, Site, replace};
 pub use call::Call;
 pub use case::{Argument, Case, case};
+pub(crate) use conv::narrow_conv;
 pub(crate) use dropout::{by_uniform, drops};
 pub use lowering::plain;
 pub use padding::explicit_padding;
 pub(crate) use random::{bernoulli, like_shaped};
-pub use schedule::{Forms, ImageForm, MaxForm, WeightForm};
+pub use schedule::{Forms, ImageForm, MaxForm, StepForm, WeightForm};
 
 /// One gradient per argument; `None` is zero.
 pub type Gradients = Result<Vec<Option<Value>>>;

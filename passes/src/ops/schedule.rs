@@ -3,7 +3,8 @@
 //! on most of them; [`Forms`] asks for others.
 
 use super::convolution::Convolution;
-use super::window::{Axis, volume};
+use super::window::{Axis, sizes, volume};
+use crate::Platform;
 
 /// The gradient of a convolution with respect to its image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum ImageForm {
     Turned,
     /// ConvTranspose.
     Transposed,
+    /// One MatMul for the batch, with all kernel positions side by side (im2col).
+    Columns,
 }
 
 /// The gradient of a convolution with respect to its weight.
@@ -34,13 +37,27 @@ pub enum WeightForm {
 pub enum MaxForm {
     /// Compares kernel position after kernel position, in windows that tile.
     Taps,
+    /// Ranks the greatest elements of every window, in windows that tile.
+    Ranks,
     /// Scatters to the indices that MaxPool itself gives.
     Indices,
 }
 
-/// The forms to take wherever they apply, in place of those that are chosen here.
+/// The gradient of ReLU and its kin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepForm {
+    /// The steepest HardSigmoid.
+    Sigmoid,
+    /// Greater, as a number.
+    Comparison,
+}
+
+/// What a program runs on, and the forms to take wherever they apply, in place of those
+/// that are chosen here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Forms {
+    /// What runs the program.
+    pub platform: Platform,
     /// For the gradient with respect to an image.
     pub image: Option<ImageForm>,
     /// For the gradient with respect to a weight.
@@ -59,22 +76,51 @@ const THIN_COLUMNS: usize = 1 << 27;
 /// A MatMul with fewer columns than this is bound by memory.
 const THIN: usize = 16;
 
+/// The fewest channels of a wide matrix.
+const WIDE: usize = 64;
+
 /// Kernels of this volume would make too many nodes.
 const TAPS: usize = 64;
 
-/// ConvTranspose where a Conv would read mostly zeros (strides) or write few channels.
-/// Elsewhere Conv is the faster one on most engines.
+/// A Conv of so few windows an image that its matrices are too narrow for the CPU, which
+/// multiplies an image at a time (ONNX Runtime) or leaves vectors half empty (OpenVINO):
+/// the whole batch in one product is faster.
+pub(super) fn narrow(conv: &Convolution, platform: Platform) -> bool {
+    let most = match platform {
+        Platform::Any => return false,
+        Platform::OnnxRuntime => 16,
+        Platform::OpenVino => 4,
+    };
+    let count = sizes(&conv.axes, |axis| axis.count).into_iter().fold(1, usize::saturating_mul);
+    let wide = conv.channels.min(conv.features) >= WIDE;
+    let kernel = volume(&conv.axes).unwrap_or(usize::MAX);
+    conv.groups == 1 && wide && count <= most && conv.batch >= 8 && kernel < TAPS
+}
+
+/// ConvTranspose where a Conv would read mostly zeros (strides) or write few channels, and
+/// where the platform is as fast with it. Elsewhere Conv is the faster one.
 pub(super) fn image(conv: &Convolution, forms: Forms) -> ImageForm {
     let turns = |axis: &Axis| {
         let widest = axis.extent() - 1;
         axis.stride == 1 && axis.before <= widest && axis.after <= widest
     };
     let few = conv.groups == 1 && conv.channels < THIN;
+    let transposes = forms.platform == Platform::OpenVino && conv.groups == 1;
     match forms.image {
         _ if !conv.axes.iter().all(turns) => ImageForm::Transposed,
         Some(form) => form,
-        None if few => ImageForm::Transposed,
+        None if narrow(conv, forms.platform) => ImageForm::Columns,
+        None if few || transposes => ImageForm::Transposed,
         None => ImageForm::Turned,
+    }
+}
+
+/// What is quickest where the program runs: HardSigmoid keeps ONNX Runtime's blocked layout,
+/// and OpenVINO compiles a comparison into the loop around it.
+pub(super) fn step(forms: Forms) -> StepForm {
+    match forms.platform {
+        Platform::OpenVino => StepForm::Comparison,
+        Platform::Any | Platform::OnnxRuntime => StepForm::Sigmoid,
     }
 }
 
@@ -109,6 +155,7 @@ pub(super) fn max(axes: &[Axis], forms: Forms) -> MaxForm {
     match forms.max {
         _ if volume >= TAPS || !axes.iter().all(Axis::tiles) => MaxForm::Indices,
         Some(form) => form,
+        None if forms.platform != Platform::Any => MaxForm::Ranks,
         None if volume <= 16 => MaxForm::Taps,
         None => MaxForm::Indices,
     }

@@ -4,7 +4,7 @@ use graphs::{Op, Tensor};
 
 use super::Rule::{self, Refuse, Rewrite};
 use super::site::{Site, float, floats, int};
-use crate::Result;
+use crate::{Result, quantized};
 
 /// What changed in which opset. A change of an operator's schema that has no row here
 /// widened its types, or added attributes and arguments whose absence means what the
@@ -102,7 +102,7 @@ fn upsample(site: &mut Site) -> Result<()> {
 fn resize_coordinates(site: &mut Site) -> Result<()> {
     let nearest = site.op.string("mode").unwrap_or("nearest") == "nearest";
     if nearest && !site.op.attributes.contains_key("nearest_mode") {
-        let scales = site.argument(1).and_then(|scales| site.graph.tensor(scales));
+        let scales = site.argument(1).and_then(|scales| quantized::constant(site.graph, scales));
         let Some(scales) = scales else {
             return Err(site.refuse("its scales must be constant"));
         };
@@ -200,7 +200,8 @@ fn axes(site: &mut Site) -> Result<()> {
 /// Before opset 13 the input is taken as a matrix, its rows the axes before `axis`.
 fn softmax(site: &mut Site) -> Result<()> {
     let axis = site.take("axis", int)?.unwrap_or(1);
-    let last = site.rank().and_then(|rank| i64::try_from(rank).ok()).map(|rank| rank - 1);
+    let rank = site.rank().or(site.result_rank());
+    let last = rank.and_then(|rank| i64::try_from(rank).ok()).map(|rank| rank - 1);
     let rowwise = site.op.clone().with("axis", -1);
     if axis == -1 || last == Some(axis) {
         site.op = rowwise;

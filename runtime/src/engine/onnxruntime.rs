@@ -11,11 +11,11 @@ use ort::ep;
 use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::session::{self, SessionInputValue};
+use ort::session::{self, OutputSelector, RunOptions, SessionInputValue};
 use ort::value::{DynTensorValueType, DynValue};
 
 use super::panics::guard;
-use super::signature::{Input, Output, Signature};
+use super::signature::{Input, Output, Settled, Signature};
 use super::state::{Buffer, Home};
 use super::{Engine, Feed, Session, State};
 use crate::error::one_line;
@@ -64,6 +64,11 @@ impl OnnxRuntime {
             .with_memory_pattern(true)?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_log_level(LogLevel::Warning)?;
+        let builder = match self.provider {
+            Provider::Cpu | Provider::OpenVino => builder,
+            // A call that ran on the host would carry its tensors over the bus and back.
+            Provider::Cuda => builder.with_disable_cpu_fallback()?,
+        };
         let provider = match self.provider {
             Provider::Cpu => return Ok(builder),
             Provider::OpenVino => ep::OpenVINO::default()
@@ -141,7 +146,8 @@ impl Engine for OnnxRuntime {
         let bytes = model.to_bytes()?;
         let session = guarded(|| self.builder()?.commit_from_memory(&bytes))?;
         let home = Home::OnnxRuntime(self.provider);
-        Ok(Box::new(Loaded { signature, session, home, device: device(self.provider) }))
+        let device = device(self.provider);
+        Ok(Box::new(Loaded { signature, session, home, device, spare: BTreeMap::new() }))
     }
 }
 
@@ -151,6 +157,9 @@ struct Loaded {
     home: Home,
     /// Where carried values stay when that is not the host's memory.
     device: Option<AllocationDevice<'static>>,
+    /// Buffers to write carried outputs to, by the name of the output. Without them every
+    /// run would touch new pages, which takes as long as the update of the parameters.
+    spare: BTreeMap<String, Value>,
 }
 
 impl Session for Loaded {
@@ -166,16 +175,32 @@ impl Session for Loaded {
         };
         let (session, given) = (&mut self.session, values?);
         let Signature { inputs, outputs, .. } = &self.signature;
+        let spare = std::mem::take(&mut self.spare);
         let values = guarded(|| match &self.device {
             Some(device) => run_on(session, inputs, outputs, &given, device),
             None => {
                 let names = inputs.iter().map(|input| input.name.as_str());
-                let values = session.run(names.zip(given).collect::<Vec<_>>())?;
+                let given = names.zip(given).collect::<Vec<_>>();
+                let options = RunOptions::new()?.with_outputs(onto(spare));
+                let values = session.run_with_options(given, &options)?;
                 tensors(values.into_iter().map(|(_, value)| value))
             }
         })?;
-        self.signature.settle(values, state)
+        let Settled { returned, replaced } = self.signature.settle(values, state)?;
+        let fits = |(name, buffer): &(String, Buffer)| {
+            outputs.iter().any(|output| output.name == *name && output.holds(buffer))
+        };
+        let kept = replaced.into_iter().filter(fits);
+        self.spare =
+            kept.filter_map(|(name, buffer)| Some((name, buffer.into_onnxruntime()?))).collect();
+        Ok(returned)
     }
+}
+
+/// Writes outputs to buffers that are there.
+fn onto(spare: BTreeMap<String, Value>) -> OutputSelector {
+    let add = |outputs: OutputSelector, (name, value)| outputs.preallocate(name, value);
+    spare.into_iter().fold(OutputSelector::default(), add)
 }
 
 /// Runs with the carried outputs left on `device`. They are bound anew each time, because
@@ -230,7 +255,7 @@ mod tests {
         let session = engine.builder().unwrap();
         let session = { session }.commit_from_memory(&model.to_bytes().unwrap()).unwrap();
         let (home, device) = (Home::OnnxRuntime(Provider::Cpu), Some(AllocationDevice::CPU));
-        let mut loaded = Loaded { signature, session, home, device };
+        let mut loaded = Loaded { signature, session, home, device, spare: BTreeMap::new() };
         let mut state = engine.state();
         state.put("w", &Tensor::vector(&[1f32, 2.0])).unwrap();
         let mut held = Vec::new();

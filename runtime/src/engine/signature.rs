@@ -27,6 +27,16 @@ pub(super) struct Output {
     pub(super) name: String,
     /// The name in the state that the output replaces.
     pub(super) carried: Option<String>,
+    pub(super) fact: Fact,
+}
+
+/// What a run leaves besides the state.
+pub(super) struct Settled {
+    /// The outputs that are not carried, by name.
+    pub(super) returned: BTreeMap<String, Tensor>,
+    /// The buffers that the carried outputs have replaced and nobody holds any more, by the
+    /// name of the output: the next run may write to them.
+    pub(super) replaced: Vec<(String, Buffer)>,
 }
 
 /// Where the value of an input comes from.
@@ -58,6 +68,7 @@ impl Signature {
         let output = |port: &graphs::Port| Output {
             name: port.name.clone(),
             carried: carries.get(port.name.as_str()).map(|&input| input.to_owned()),
+            fact: graph.fact(port.value).clone(),
         };
         let outputs = graph.outputs.iter().map(output).collect();
         Ok((Signature { inputs, outputs, names }, model))
@@ -89,24 +100,32 @@ impl Signature {
         self.inputs.iter().map(|input| input.given(fed.get(input.name.as_str()), state)).collect()
     }
 
-    /// Moves the carried values into `state` and returns the others by name; `values`
-    /// are all outputs in order. The state changes only if everything succeeds.
-    pub(super) fn settle(
-        &self,
-        values: Vec<Buffer>,
-        state: &mut State,
-    ) -> Result<BTreeMap<String, Tensor>> {
+    /// Moves the carried values into `state` and returns the others; `values` are all
+    /// outputs in order. The state changes only if everything succeeds.
+    pub(super) fn settle(&self, values: Vec<Buffer>, state: &mut State) -> Result<Settled> {
         let (mut returned, mut carried) = (BTreeMap::new(), Vec::new());
         for (output, value) in self.outputs.iter().zip(values) {
             match &output.carried {
-                Some(input) => carried.push((input, value)),
+                Some(input) => carried.push((input, output, value)),
                 None => _ = returned.insert(output.name.clone(), value.download(&output.name)?),
             }
         }
-        for (name, value) in carried {
-            state.set(name, value);
-        }
-        Ok(returned)
+        let replace = |(input, output, value): (&String, &Output, Buffer)| {
+            Some((output.name.clone(), state.set(input, value)?))
+        };
+        let replaced = carried.into_iter().filter_map(replace).collect();
+        Ok(Settled { returned, replaced })
+    }
+}
+
+impl Output {
+    /// Whether a buffer has the type and the shape of this output, as far as that is known
+    /// before the run.
+    pub(super) fn holds(&self, buffer: &Buffer) -> bool {
+        let (dtype, shape) = buffer.fact();
+        self.fact.dtype.is_some()
+            && self.fact.dtype == dtype
+            && self.fact.known_shape().is_some_and(|known| known == shape)
     }
 }
 

@@ -66,6 +66,14 @@ impl Buffer {
         }
     }
 
+    /// The value of ONNX Runtime, if it is one.
+    pub(super) fn into_onnxruntime(self) -> Option<onnxruntime::Value> {
+        match self {
+            Buffer::OnnxRuntime(value) => Some(value),
+            Buffer::Tract(_) => None,
+        }
+    }
+
     /// A copy on the host; `name` is for the error.
     pub(super) fn download(&self, name: &str) -> Result<Tensor> {
         let tensor = match self {
@@ -138,8 +146,11 @@ impl State {
         self.buffers.get(name).map(Arc::as_ref)
     }
 
-    pub(super) fn set(&mut self, name: &str, buffer: Buffer) {
-        self.buffers.insert(name.to_owned(), Arc::new(buffer));
+    /// Puts a buffer in place of the one of that name, which it returns if no other state
+    /// shares it.
+    pub(super) fn set(&mut self, name: &str, buffer: Buffer) -> Option<Buffer> {
+        let old = self.buffers.insert(name.to_owned(), Arc::new(buffer));
+        old.and_then(|old| Arc::try_unwrap(old).ok())
     }
 
     /// Checks that the buffers are of the engine that is about to run.

@@ -149,7 +149,7 @@ impl Session for Loaded {
             })?;
             outputs.into_iter().map(known).collect::<TractResult<Vec<Buffer>>>()
         })?;
-        self.signature.settle(outputs, state)
+        Ok(self.signature.settle(outputs, state)?.returned)
     }
 }
 

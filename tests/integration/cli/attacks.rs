@@ -88,7 +88,7 @@ fn stronger_attacks_leave_less_of_an_undefended_network() {
     let report = evaluate(&place, "net.onnx", "0.03", &specs, "");
     let left = accuracies(&report);
     let clean = report["clean"]["accuracy"].as_f64().expect("a number");
-    assert!(clean > 80.0 && left["noise"] > clean - 10.0, "{left:?}");
+    assert!(clean > 70.0 && left["noise"] > clean - 10.0, "{left:?}");
     assert!(left["fgsm"] < left["noise"] - 20.0, "{left:?}");
     assert!(left["pgd:steps=10"] <= left["fgsm"], "{left:?}");
     assert_eq!(left["pgd:steps=10"], left["pgd:steps=10,eot=5"], "no noise, no draws");

@@ -147,3 +147,32 @@ fn renamed_operators_and_defaults() {
     let mode = last(&graph).0.string("coordinate_transformation_mode");
     assert_eq!(mode, Some("output_half_pixel"));
 }
+
+#[test]
+fn a_softmax_is_as_wide_as_what_it_gives() {
+    let mut narrow = model(11, Op::new("Softmax").with("axis", 1), Fact::default(), &[], 1);
+    let call = narrow.graph.outputs[0].value.node;
+    narrow.graph.node_mut(call).outputs = vec![Fact::new(DType::F32, &[2, 3])];
+    assert_eq!(operators(&upgraded(narrow)), ["Softmax"]);
+    let unknown = model(11, Op::new("Softmax").with("axis", 1), Fact::default(), &[], 1);
+    assert_eq!(operators(&upgraded(unknown)), ["Shape", "Flatten", "Softmax", "Reshape"]);
+}
+
+#[test]
+fn scales_may_be_computed_from_constants() {
+    let mut graph = Graph::new("test");
+    let x = graph.input("x", Role::Data, image());
+    let [ones, twos] = [1f32, 2.0].map(|v| {
+        let name = format!("{v}");
+        Some(graph.initializer(&name, Tensor::vector(&[v; 2])))
+    });
+    let concat = Op::new("Concat").with("axis", 0i64);
+    let scales = graph.op("scales", concat, &[ones, twos], vec![Fact::default()]);
+    let resize = Op::new("Resize").with("mode", "nearest");
+    let y = graph.op("y", resize, &[Some(x), Some(scales.into())], vec![Fact::default()]);
+    graph.output("y", y.into());
+    let mut model = Model::new(graph);
+    model.opsets.insert(String::new(), 10);
+    let graph = upgraded(model);
+    assert_eq!(last(&graph).0.string("nearest_mode"), Some("floor"));
+}
