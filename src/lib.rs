@@ -20,6 +20,7 @@ mod quickstart;
 mod runtime_command;
 mod settings;
 mod train;
+mod transfer;
 
 use anyhow::Result;
 
@@ -56,6 +57,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Gradient(flags) => gradient::run(&flags),
         Command::Train(flags) => train::run(&flags, machine),
         Command::Evaluate(flags) => evaluate::run(&flags, machine),
+        Command::Transfer(flags) => transfer::run(&flags, machine),
         Command::Export(flags) => export::run(&flags),
         Command::Predict(flags) => predict::run(&flags, machine),
         Command::Bench(flags) => bench::run(&flags, machine),

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use graphs::{Model, Program, Tensor};
-use passes::{Build, Platform, Training};
+use passes::{AttackLoss, Build, Platform, Training};
 use runtime::engine::{self, Choice, Engine, State};
 use runtime::install::Provider;
-use runtime::sessions::Purpose;
+use runtime::sessions::{Loss, Purpose};
 
 use crate::cli::{EngineName, Machine};
 
@@ -73,6 +73,14 @@ impl<'m> Programs<'m> {
         let build = Build { batch, platform: self.platform };
         Ok(match (purpose, &self.training) {
             (Purpose::Attack, _) => passes::attack(self.model, build)?,
+            (Purpose::Gradient(loss), _) => {
+                let loss = match loss {
+                    Loss::CrossEntropy => AttackLoss::CrossEntropy,
+                    Loss::Dlr => AttackLoss::Dlr,
+                    Loss::TargetedDlr => AttackLoss::TargetedDlr,
+                };
+                passes::image_gradient(self.model, build, loss)?
+            }
             (Purpose::Predict, _) => passes::predict(self.model, build)?,
             (Purpose::Update, Some(training)) => passes::update(self.model, build, training)?,
             (Purpose::Update, None) => return Err("no training was asked for".into()),

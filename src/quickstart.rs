@@ -197,5 +197,6 @@ fn evaluation_settings() -> Result<EvalSettings> {
         samples: 10,
         batch: 100,
         seed: 0,
+        cumulative: false,
     })
 }

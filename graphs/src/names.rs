@@ -6,6 +6,10 @@ pub const IMAGES: &str = "images";
 pub const CLEAN: &str = "clean";
 /// Class indices, int64 `[N]`.
 pub const LABELS: &str = "labels";
+/// The classes that a targeted attack wants the images to be taken for, int64 `[N]`.
+pub const TARGETS: &str = "targets";
+/// What the classes' probabilities are the softmax of, `[N, classes]`.
+pub const LOGITS: &str = "logits";
 /// Class probabilities, `[N, classes]`.
 pub const PROBABILITIES: &str = "probabilities";
 /// The gradient of the sum of losses with respect to the images, summed over draws.
@@ -30,7 +34,7 @@ pub const CROSS_ENTROPY: &str = "cross_entropy";
 pub const KL: &str = "kl";
 /// The number of images whose greatest logit is at the label.
 pub const CORRECT: &str = "correct";
-/// The cross-entropy of each image, `[N]`.
+/// The loss of each image, `[N]`.
 pub const LOSSES: &str = "losses";
 
 /// What follows a parameter's name in the name of the optimizer's state that belongs to

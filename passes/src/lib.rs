@@ -9,6 +9,7 @@ mod batched;
 mod compile;
 mod control;
 mod defense;
+mod dlr;
 mod error;
 pub mod export;
 mod fold;
@@ -40,7 +41,8 @@ pub use activations::{Activations, activations};
 pub use architecture::Architecture;
 pub use batch::{FixBatch, FreeBatch, fixed_batch, try_free_batch};
 pub use compile::{
-    KlScope, Training, attack, initial_state, note_prior, noted_prior, predict, store_state, update,
+    AttackLoss, KlScope, Training, attack, image_gradient, initial_state, note_prior, noted_prior,
+    predict, store_state, update,
 };
 pub use defense::Defense;
 pub use error::{Error, Result};

@@ -94,7 +94,15 @@ pub(crate) fn cross_entropy(tape: &mut Tape, logits: Value, labels: Value) -> Re
 }
 
 /// `[N, classes]` of the type of `like`: 1 at the label, 0 elsewhere.
-fn one_hot(tape: &mut Tape, labels: Value, classes: usize, like: Value) -> Result<Value> {
+///
+/// # Errors
+/// When `like` is not of a known type.
+pub(crate) fn one_hot(
+    tape: &mut Tape,
+    labels: Value,
+    classes: usize,
+    like: Value,
+) -> Result<Value> {
     let all: Vec<i64> = (0..classes as i64).collect();
     let all = tape.ints(&all);
     let count = tape.shape(labels)?.first().copied().unwrap_or(0);

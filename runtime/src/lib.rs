@@ -11,13 +11,16 @@ pub mod install;
 #[cfg(test)]
 mod linear;
 mod loaded;
+mod network;
 pub mod noise;
 pub mod predict;
 pub mod sessions;
 mod shard;
 mod target;
 pub mod train;
+pub mod transfer;
 mod whole_file;
 
 pub use error::{Error, Result};
+pub use network::Network;
 pub use whole_file::write_whole;

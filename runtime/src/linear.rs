@@ -7,7 +7,7 @@ use std::error::Error;
 use graphs::{DType, Fact, Graph, Model, Op, Program, Role, Tensor, Value, names};
 
 use crate::data::Dataset;
-use crate::sessions::Purpose;
+use crate::sessions::{Loss, Purpose};
 
 /// `[C, H, W]` of its images.
 pub(crate) const SHAPE: [usize; 3] = [1, 2, 2];
@@ -42,6 +42,7 @@ struct Parts {
     flat: Value,
     weight: Value,
     sampled: Value,
+    logits: Value,
     probabilities: Value,
 }
 
@@ -55,9 +56,19 @@ impl Linear {
         let carried = match purpose {
             Purpose::Predict => {
                 parts.graph.output(names::PROBABILITIES, parts.probabilities);
+                parts.graph.output(names::LOGITS, parts.logits);
                 vec![]
             }
             Purpose::Attack => self.attack(&mut parts, batch),
+            Purpose::Gradient(Loss::CrossEntropy) => {
+                let (losses, slopes) = self.loss(&mut parts, batch);
+                let gradient = self.slope(&mut parts, slopes);
+                parts.graph.output(names::LOSSES, losses);
+                parts.graph.output(names::GRADIENT, gradient);
+                parts.graph.output(names::LOGITS, parts.logits);
+                vec![]
+            }
+            Purpose::Gradient(loss) => return Err(format!("no {loss:?} by hand").into()),
             Purpose::Update => self.update(&mut parts, batch),
         };
         let mut carries = Vec::new();
@@ -87,7 +98,7 @@ impl Linear {
         let probabilities = op(&mut graph, Op::new("Softmax").with("axis", -1), &[logits]);
         graph.node_mut(probabilities.node).outputs =
             vec![Fact::new(DType::F32, &[batch, self.classes])];
-        Parts { graph, x, flat, weight, sampled, probabilities }
+        Parts { graph, x, flat, weight, sampled, logits, probabilities }
     }
 
     /// The cross-entropies `[N]` and their gradients to the logits, `[N, classes]`.
@@ -108,18 +119,23 @@ impl Linear {
         (losses, slopes)
     }
 
+    /// The gradient to the images, from that to the logits.
+    fn slope(&self, Parts { graph, x, sampled, .. }: &mut Parts, slopes: Value) -> Value {
+        let shape = graph.fact(*x).known_shape().unwrap();
+        let transposed = op(graph, Op::new("Transpose"), &[*sampled]);
+        let flat = op(graph, Op::new("MatMul"), &[slopes, transposed]);
+        reshape(graph, flat, &shape)
+    }
+
     fn attack(&self, parts: &mut Parts, batch: usize) -> Vec<(&'static str, Value)> {
         let (losses, slopes) = self.loss(parts, batch);
-        let Parts { graph, x, sampled, .. } = parts;
+        let slope = self.slope(parts, slopes);
+        let Parts { graph, x, .. } = parts;
         let fact = graph.fact(*x).clone();
-        let shape = fact.known_shape().unwrap();
         let clean = graph.input(names::CLEAN, Role::Data, fact.clone());
         let before = graph.input(names::GRADIENT, Role::State, fact);
         let [keep, radius, step_size] =
             [names::KEEP, names::RADIUS, names::STEP_SIZE].map(|name| scalar(graph, name));
-        let transposed = op(graph, Op::new("Transpose"), &[*sampled]);
-        let flat = op(graph, Op::new("MatMul"), &[slopes, transposed]);
-        let slope = reshape(graph, flat, &shape);
         let kept = op(graph, Op::new("Mul"), &[before, keep]);
         let gradient = op(graph, Op::new("Add"), &[kept, slope]);
         let sign = op(graph, Op::new("Sign"), &[gradient]);

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use graphs::{DType, Fact, Graph, Kind, Program, Role, Tensor, Value, names};
 
 use crate::engine::{Engine, Feed, Session, State};
-use crate::noise::{fill_normal, fill_weights, hash_name};
+use crate::noise::hash_name;
 use crate::sessions::Draws;
 use crate::{Error, Result};
 
@@ -110,15 +110,21 @@ impl Loaded {
         draws: &mut Draws,
         buffers: &mut Vec<Vec<f32>>,
     ) -> Result<Vec<Outputs>> {
-        let key = draws.draw();
+        let draw = draws.draw();
         buffers.resize(buffers.len().max(self.noise.len()), Vec::new());
         for (noise, buffer) in self.noise.iter().zip(buffers.iter_mut()) {
             buffer.resize(noise.shape.iter().product(), 0.0);
             match (&noise.posterior, &*states) {
-                (None, _) => fill_normal(key(noise.hash), buffer),
+                (None, _) => draw.fill(noise.hash, buffer),
                 (Some((mean, log_std)), [state, ..]) => {
                     let (mean, log_std) = (state.floats(mean)?, state.floats(log_std)?);
-                    fill_weights(key(noise.hash), mean, log_std, buffer);
+                    if [mean.len(), log_std.len()] != [buffer.len(); 2] {
+                        let name = &noise.name;
+                        let reason =
+                            format!("the posterior of `{name}` has another size in the state");
+                        return Err(Error::Program(reason));
+                    }
+                    draw.weights(noise.hash, mean, log_std, buffer);
                 }
                 (Some(_), []) => {}
             }

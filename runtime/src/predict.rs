@@ -81,6 +81,12 @@ pub(crate) struct Mean {
 }
 
 impl Mean {
+    /// Keeps the first `images`.
+    pub(crate) fn truncate(&mut self, images: usize) {
+        self.probabilities.truncate(images * self.classes);
+        self.entropies.truncate(images);
+    }
+
     /// The class with the greatest mean probability of each image, the first of equals.
     pub(crate) fn classes(&self) -> impl Iterator<Item = usize> {
         self.probabilities.chunks_exact(self.classes).map(|row| {

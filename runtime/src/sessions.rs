@@ -7,18 +7,31 @@ use graphs::Program;
 
 use crate::engine::{Engine, State};
 use crate::loaded::{Loaded, Outputs};
-use crate::noise::{Key, hash_name};
+use crate::noise::{Key, fill_normal, fill_weights, hash_name};
 use crate::{Error, Result};
 
 /// What a program is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
-    /// One draw of one step of an attack.
+    /// One draw of one step of PGD under L-infinity.
     Attack,
+    /// One draw of the slope of a loss, for attacks that step on the host.
+    Gradient(Loss),
     /// One training step.
     Update,
-    /// Class probabilities for one draw.
+    /// Class probabilities and logits for one draw.
     Predict,
+}
+
+/// What an attack raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loss {
+    /// The cross-entropy of the label.
+    CrossEntropy,
+    /// The difference of logits ratio (Croce and Hein, ICML 2020).
+    Dlr,
+    /// The same towards a class of the attacker's choice.
+    TargetedDlr,
 }
 
 /// Makes the program of some purpose for batches of so many images. The programs of a
@@ -44,20 +57,80 @@ pub(crate) struct Sessions<'a> {
 pub(crate) struct Draws {
     seed: u64,
     stream: u64,
-    next: u64,
+    first: u64,
+    taken: u64,
+    kind: Kind,
+}
+
+/// Which draws of the weights an attacker looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A new one at every run.
+    Fresh,
+    /// The same so many, again and again.
+    Frozen(u64),
+    /// No noise: the mean weights.
+    Mean,
 }
 
 impl Draws {
     /// The draws from number `first` on of the stream that is called `stream`.
     pub(crate) fn new(seed: u64, stream: &str, first: u64) -> Draws {
-        Draws { seed, stream: hash_name(stream), next: first }
+        Draws { seed, stream: hash_name(stream), first, taken: 0, kind: Kind::Fresh }
     }
 
-    /// The numbers of the next draw, for each tensor by the hash of its name.
-    pub(crate) fn draw(&mut self) -> impl Fn(u64) -> Key + use<> {
-        let Draws { seed, stream, next } = *self;
-        self.next += 1;
-        move |tensor| Key::new(seed, next, tensor ^ stream)
+    /// Draws of another kind from the same stream.
+    pub(crate) fn of(self, kind: Kind) -> Draws {
+        Draws { kind, ..self }
+    }
+
+    /// The numbers of the next draw.
+    pub(crate) fn draw(&mut self) -> Draw {
+        let Draws { seed, stream, first, taken, kind } = *self;
+        self.taken += 1;
+        let number = match kind {
+            Kind::Frozen(count) => taken % count.max(1),
+            Kind::Fresh | Kind::Mean => taken,
+        };
+        Draw { seed, stream, step: first.wrapping_add(number), mean: kind == Kind::Mean }
+    }
+
+    /// What the attack on image `index` of the data set decides by lot at its start
+    /// number `start`: the same in whatever batch the image is.
+    pub(crate) fn lot(&self, index: usize, start: u64) -> Key {
+        Key::new(self.seed, start, self.stream ^ hash_name(&format!("image {index}")))
+    }
+}
+
+/// The numbers of one draw.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draw {
+    seed: u64,
+    stream: u64,
+    step: u64,
+    mean: bool,
+}
+
+impl Draw {
+    /// Those for the tensor whose name has the hash `tensor`.
+    pub(crate) fn key(&self, tensor: u64) -> Key {
+        Key::new(self.seed, self.step, tensor ^ self.stream)
+    }
+
+    /// Fills `out` with the noise for that tensor.
+    pub(crate) fn fill(&self, tensor: u64, out: &mut [f32]) {
+        match self.mean {
+            true => out.fill(0.0),
+            false => fill_normal(self.key(tensor), out),
+        }
+    }
+
+    /// Fills `out` with the weights that this noise draws from a posterior.
+    pub(crate) fn weights(&self, tensor: u64, mean: &[f32], log_std: &[f32], out: &mut [f32]) {
+        match self.mean {
+            true => out.copy_from_slice(mean),
+            false => fill_weights(self.key(tensor), mean, log_std, out),
+        }
     }
 }
 
@@ -76,7 +149,9 @@ impl<'a> Sessions<'a> {
     /// same, in one shard for each thread at most.
     pub(crate) fn shards(&self, purpose: Purpose, batch: usize) -> Vec<usize> {
         let most = match (purpose, &self.single_threaded) {
-            (Purpose::Attack | Purpose::Predict, Some(_)) => self.engine.threads(),
+            (Purpose::Attack | Purpose::Gradient(_) | Purpose::Predict, Some(_)) => {
+                self.engine.threads()
+            }
             _ => 1,
         };
         let count = most.min(batch).max(1);

@@ -103,6 +103,7 @@ mod tests {
     use crate::attack::{Pgd, strongest};
     use crate::engine::{Choice, Engine, Settings, open};
     use crate::linear::{Linear, SHAPE, dataset, weight};
+    use crate::network::{Network, Running};
     use crate::predict::{PredictSettings, Predictions, predict};
     use crate::sessions::{Draws, Purpose, Sessions};
     use crate::target::{Form, Target};
@@ -145,16 +146,19 @@ mod tests {
             |purpose, batch| Linear { classes: 3, std: Some(0.3) }.compile(purpose, batch);
         let results = |threads| -> (Vec<f32>, Predictions) {
             let engine = tract(threads);
-            let mut sessions = Sessions::new(&*engine, &compile);
-            let (mut state, mut draws) = (state(&*engine), Draws::new(5, "attack", 0));
-            let spec = "pgd:steps=4,eot=3,restarts=2".parse().unwrap();
-            let images =
-                strongest(&mut sessions, &mut state, &spec, 0.1, &target(), &mut draws).unwrap();
-            let left = state.get(names::IMAGES).unwrap().unwrap();
-            assert_eq!(left.shape(), target().clean.shape());
-            let settings = PredictSettings { batch: 4, samples: 5, seed: 1 };
-            let images = images.values::<f32>().unwrap().into_owned();
             let data = dataset(N, 3);
+            let network = Network { compile: &compile, state: state(&*engine) };
+            let mut network = Running::new(&*engine, network, &data, N).unwrap();
+            let mut images = Vec::new();
+            for spec in
+                ["pgd:steps=4,eot=3,restarts=2", "apgd-ce:steps=4,eot=2", "square:queries=9"]
+            {
+                let (spec, draws) = (spec.parse().unwrap(), Draws::new(5, "attack", 0));
+                let found = strongest(&mut network, &spec, 0.1, &target(), draws).unwrap();
+                images.extend_from_slice(&found.values::<f32>().unwrap());
+            }
+            let settings = PredictSettings { batch: 4, samples: 5, seed: 1 };
+            let mut state = network.state;
             (images, predict(&*engine, &compile, &mut state, &data, &settings).unwrap())
         };
         let near = |found: &[f32], expected: &[f32]| {

@@ -11,6 +11,8 @@ use crate::{Error, Result};
 pub(crate) struct Form {
     /// Without the first dimension, the batch.
     shape: Vec<usize>,
+    /// `[C, H, W]`
+    pub(crate) image: [usize; 3],
     pub(crate) layout: Layout,
 }
 
@@ -34,7 +36,7 @@ impl Form {
                  model takes {shape:?}; give images of that size"
             )));
         };
-        Ok(Form { shape, layout })
+        Ok(Form { shape, image: dataset.shape(), layout })
     }
 
     /// # Errors
@@ -43,7 +45,42 @@ impl Form {
         let mut shape = vec![batch.len()];
         shape.extend(&self.shape);
         let labels = Tensor::new(&[batch.len()], batch.labels)?;
-        Ok(Target { clean: Tensor::new(&shape, batch.images)?, labels })
+        Ok(Target { clean: Tensor::new(&shape, batch.images)?, labels, indices: batch.indices })
+    }
+
+    /// Images of this form in the form of another model of the same data.
+    ///
+    /// # Errors
+    /// When they are not of this form.
+    pub(crate) fn convert(&self, images: &Tensor, to: &Form) -> Result<Tensor> {
+        let rows = images.shape().first().copied().unwrap_or(0);
+        let shape = [&[rows], to.shape.as_slice()].concat();
+        if self.layout == to.layout {
+            return Ok(images.reshaped(&shape)?);
+        }
+        let ([channels, height, width], size) = (self.image, self.image.iter().product());
+        let (from, mut moved) = (images.values::<f32>()?, vec![0f32; images.len()]);
+        for (from, moved) in from.chunks_exact(size).zip(moved.chunks_exact_mut(size)) {
+            for channel in 0..channels {
+                for pixel in 0..height * width {
+                    let at = |form: &Form| form.at(channel, pixel);
+                    if let (Some(from), Some(to)) = (from.get(at(self)), moved.get_mut(at(to))) {
+                        *to = *from;
+                    }
+                }
+            }
+        }
+        Ok(Tensor::new(&shape, moved)?)
+    }
+
+    /// Where in an image the value of a channel lies at `pixel`, a row's length times the
+    /// row plus the column.
+    pub(crate) fn at(&self, channel: usize, pixel: usize) -> usize {
+        let [channels, height, width] = self.image;
+        match self.layout {
+            Layout::Nchw => channel * height * width + pixel,
+            Layout::Nhwc => pixel * channels + channel,
+        }
     }
 }
 
@@ -54,12 +91,39 @@ pub(crate) struct Target {
     pub(crate) clean: Tensor,
     /// `[N]`
     pub(crate) labels: Tensor,
+    /// Where the images are in the data set, `[N]`.
+    pub(crate) indices: Vec<usize>,
 }
 
 impl Target {
     /// How many images there are.
     pub(crate) fn len(&self) -> usize {
         self.labels.len()
+    }
+
+    /// The elements of one image.
+    pub(crate) fn size(&self) -> usize {
+        self.clean.len() / self.len().max(1)
+    }
+
+    /// The images at `rows`, which may repeat.
+    ///
+    /// # Errors
+    /// When there is no such row.
+    pub(crate) fn rows(&self, rows: &[usize]) -> Result<Target> {
+        let lacking = || Error::Program(format!("no image among {} at {rows:?}", self.len()));
+        let (clean, labels) = (self.clean.values::<f32>()?, self.labels.values::<i64>()?);
+        let size = self.size();
+        let (mut images, mut own, mut indices) = (Vec::new(), Vec::new(), Vec::new());
+        for &row in rows {
+            let image = clean.get(row * size..(row + 1) * size).ok_or_else(lacking)?;
+            images.extend_from_slice(image);
+            own.push(*labels.get(row).ok_or_else(lacking)?);
+            indices.push(*self.indices.get(row).ok_or_else(lacking)?);
+        }
+        let mut shape = self.clean.shape().to_vec();
+        shape.iter_mut().take(1).for_each(|n| *n = rows.len());
+        Ok(Target { clean: Tensor::new(&shape, images)?, labels: Tensor::vector(&own), indices })
     }
 
     /// Puts everything that programs read of a batch into the state: the images are

@@ -78,6 +78,8 @@ pub enum Command {
     Train(Box<Train>),
     /// Measure clean and robust accuracy
     Evaluate(Evaluate),
+    /// Measure how well images that fool one model fool another
+    Transfer(Transfer),
     /// Write a graph for deployment
     Export(Export),
     /// Classify images, with uncertainty
@@ -213,9 +215,13 @@ pub struct Gradient {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     advbnn evaluate run --data cifar10 --eps 8/255 --attack pgd --attack pgd:eot=10\n  \
+    advbnn evaluate run --data cifar10 --eps 8/255 --cumulative \\\n    \
+    --attack apgd-ce:eot=10 --attack apgd-t:eot=10 --attack square\n  \
     advbnn evaluate net.onnx --data cifar10 --normalize .49,.48,.45/.25,.24,.26\n\n\
-    Attacks: pgd, pgd:steps=20,step=0.007,eot=10,restarts=2,random-start, fgsm, noise. For a \
-    stochastic model, judge by pgd with eot: one draw per step overstates the defence.")]
+    Attacks: fgsm, pgd, apgd-ce, apgd-dlr, apgd-t, square, noise, fixed-noise, mean-weight, \
+    transfer:from=MODEL; with options as in pgd:steps=20,step=0.007,eot=10,restarts=2,random-start \
+    or pgd:norm=l2 (docs/guide.md lists them). For a stochastic model, judge by attacks with eot: \
+    one draw per step overstates the defence.")]
 pub struct Evaluate {
     /// An ONNX file or a run folder
     pub model: PathBuf,
@@ -229,9 +235,13 @@ pub struct Evaluate {
     /// --eps is given]
     #[arg(long, value_name = "SPEC")]
     pub attack: Vec<String>,
-    /// Radii, L-infinity in [0, 1], as numbers or fractions [default: 8/255]
+    /// Radii in units of pixels in [0, 1], as numbers or fractions [default: 8/255]
     #[arg(long, value_delimiter = ',')]
     pub eps: Vec<String>,
+    /// Attack only the images that the attacks before have left right: quicker, with the
+    /// same worst case, and each line then counts all attacks so far
+    #[arg(long)]
+    pub cumulative: bool,
     /// Weight draws that a prediction averages
     #[arg(long, default_value_t = 20)]
     pub samples: usize,
@@ -250,6 +260,50 @@ pub struct Evaluate {
     /// Put (x - MEAN) / STD in front of the model, per channel
     #[arg(long, value_name = "MEAN/STD", allow_hyphen_values = true)]
     pub normalize: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `advbnn transfer`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    advbnn transfer none.onnx adv-run adv-bnn-run --data cifar10 --eps 0.06\n  \
+    advbnn transfer a.onnx b.onnx --data cifar10 --eps 8/255 --attack pgd:eot=10 -o matrix --json\n\n\
+    Row A, column B: accuracy of B on images attacked on A, and the affinity (Adv-BNN, equation 17) \
+    (Acc[B] - Acc[B|A]) / (Acc[B] - Acc[B|B]): 1 where A's images harm B as its own do, 0 where \
+    they do no harm.")]
+pub struct Transfer {
+    /// ONNX files or run folders, all of the same images and classes
+    #[arg(required = true)]
+    pub models: Vec<PathBuf>,
+    /// Test data; see evaluate
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Radius in units of pixels in [0, 1], as a number or a fraction
+    #[arg(long)]
+    pub eps: String,
+    /// Attack on each source model; see evaluate
+    #[arg(long, value_name = "SPEC", default_value = "pgd")]
+    pub attack: String,
+    /// Folder for transfer.json, accuracy.csv and affinity.csv
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Weight draws that a prediction averages
+    #[arg(long, default_value_t = 20)]
+    pub samples: usize,
+    /// Use so many images only
+    #[arg(long, value_name = "N")]
+    pub limit: Option<std::num::NonZeroUsize>,
+    /// Images of a batch
+    #[arg(long, default_value_t = 100)]
+    pub batch: usize,
+    /// Seed of the noise
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Which part of the data
+    #[arg(long, default_value = "test")]
+    pub split: String,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -1,6 +1,7 @@
 //! The command line as its users meet it: exit codes, messages, files, JSON.
 #![allow(clippy::expect_used)]
 
+mod attacks;
 mod external;
 mod images;
 mod inspected;

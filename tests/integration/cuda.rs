@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use graphs::{DType, Graph, Model, NodeId, Program};
-use passes::{Architecture, Defense, InitStd, Training};
+use passes::{Architecture, AttackLoss, Defense, InitStd, Training};
 
 use crate::models::convert;
 
@@ -95,6 +95,10 @@ fn every_call_of_a_training_program_has_a_kernel() {
             let name = |purpose: &str| format!("{architecture:?}, {defense}, {purpose}");
             check(&passes::predict(model, 8).expect("a program"), &name("predict"), &kernels);
             check(&passes::attack(model, 8).expect("a program"), &name("attack"), &kernels);
+            for loss in [AttackLoss::CrossEntropy, AttackLoss::Dlr, AttackLoss::TargetedDlr] {
+                let gradient = passes::image_gradient(model, 8, loss).expect("a program");
+                check(&gradient, &name(&format!("gradient of {loss:?}")), &kernels);
+            }
             let training = Training::published(defense);
             let update = passes::update(model, 8, &training).expect("a program");
             check(&update, &name("update"), &kernels);

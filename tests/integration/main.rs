@@ -14,6 +14,7 @@ mod engines;
 mod export;
 mod functions;
 mod half;
+mod image_gradient;
 mod kl;
 mod lowering;
 mod models;

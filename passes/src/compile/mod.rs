@@ -3,6 +3,7 @@
 //! All of them read the same state (parameters, running statistics, the images under
 //! attack), under the same names, so that an engine keeps it once.
 
+mod image_gradient;
 mod prepare;
 mod state;
 
@@ -12,6 +13,7 @@ use crate::absorb::absorb_normalization;
 use crate::optimizer::{Carried, Optimizer};
 use crate::{Build, Defense, Error, Result, gradients, loss, statistics};
 
+pub use image_gradient::{AttackLoss, image_gradient};
 use prepare::{Drawn, prepare};
 pub use state::{initial_state, note_prior, noted_prior, store_state};
 
@@ -52,7 +54,7 @@ pub enum KlScope {
     LastLayer,
 }
 
-/// Probabilities of one draw of the weights: `images`, noise -> `probabilities`
+/// One draw of the weights: `images`, noise -> `probabilities` and `logits`, both
 /// `[N, classes]`.
 ///
 /// # Errors
@@ -64,7 +66,7 @@ pub fn predict(model: &Model, build: impl Into<Build>) -> Result<Program> {
     let logits = loss::logits(tape)?;
     let softmax = graphs::Op::new("Softmax").with("axis", -1);
     let probabilities = tape.op(softmax, &[logits])?;
-    prepared.program(&[(names::PROBABILITIES, probabilities)], &[])
+    prepared.program(&[(names::PROBABILITIES, probabilities), (names::LOGITS, logits)], &[])
 }
 
 /// One draw of one step of PGD under L-infinity (Adv-BNN, algorithm 1).

@@ -1,7 +1,17 @@
-//! Attacks on images within an L-infinity ball.
+//! Attacks on images within a ball around them.
+//!
+//! Plain PGD under L-infinity, the attack of training, runs whole as a program, so that
+//! images never come back to the host between its steps. Every other attack asks a
+//! program for losses and slopes ([`queries`]) and moves on the host, row by row.
 
+mod apgd;
+mod ascent;
+mod ball;
+mod parse;
+mod queries;
 mod restarts;
 mod spec;
+mod square;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +25,8 @@ use crate::shard::Shards;
 use crate::target::Target;
 use crate::{Error, Result};
 
+use ball::Ball;
+pub use ball::Norm;
 pub(crate) use restarts::strongest;
 pub use spec::{AttackSpec, Method};
 
@@ -49,7 +61,7 @@ impl Pgd {
     /// Names the first setting that makes no sense.
     pub(crate) fn check(&self) -> Result<()> {
         const MOST: u64 = 100_000;
-        check_radius(self.eps)?;
+        check_radius(Norm::Linf, self.eps)?;
         if !(1..=MOST).contains(&self.steps) {
             let steps = self.steps;
             return Err(Error::Setting(format!("attack: {steps} steps; give 1 to {MOST}")));
@@ -77,11 +89,26 @@ impl Pgd {
         target: &Target,
         draws: &mut Draws,
     ) -> Result<()> {
-        if self.random_start {
-            target.place(state, &self.start(&target.clean, draws)?)?;
-        } else {
-            target.place(state, &target.clean)?;
-        }
+        let start = match self.random_start {
+            true => self.start(&target.clean, draws)?,
+            false => target.clean.clone(),
+        };
+        self.run_from(&start, sessions, state, target, draws)
+    }
+
+    /// The same from given points of the ball.
+    ///
+    /// # Errors
+    /// As [`Pgd::run`].
+    pub(crate) fn run_from(
+        &self,
+        start: &Tensor,
+        sessions: &mut Sessions,
+        state: &mut State,
+        target: &Target,
+        draws: &mut Draws,
+    ) -> Result<()> {
+        target.place(state, start)?;
         let batch = target.len();
         let read = [names::IMAGES, names::CLEAN, names::LABELS, names::GRADIENT];
         let mut shards = Shards::cut(state, &sessions.shards(Purpose::Attack, batch), &read)?;
@@ -108,7 +135,7 @@ impl Pgd {
     /// A point of the ball around each image, within [0, 1].
     fn start(&self, clean: &Tensor, draws: &mut Draws) -> Result<Tensor> {
         let mut images = vec![0.0; clean.len()];
-        fill_uniform(draws.draw()(hash_name("start")), &mut images);
+        fill_uniform(draws.draw().key(hash_name("start")), &mut images);
         for (image, clean) in images.iter_mut().zip(clean.values::<f32>()?.iter()) {
             *image = (clean + *image * self.eps as f32).clamp(0.0, 1.0);
         }
@@ -118,11 +145,6 @@ impl Pgd {
 
 /// # Errors
 /// When `eps` is no radius of a ball of images.
-pub(crate) fn check_radius(eps: f64) -> Result<()> {
-    match (0.0..=1.0).contains(&eps) {
-        true => Ok(()),
-        false => Err(Error::Setting(format!(
-            "the radius {eps} is not between 0 and 1, the range of the pixels"
-        ))),
-    }
+pub(crate) fn check_radius(norm: Norm, eps: f64) -> Result<()> {
+    Ball { norm, eps }.check()
 }

@@ -2,110 +2,136 @@
 
 use graphs::{Tensor, names};
 
-use super::AttackSpec;
-use crate::engine::State;
-use crate::predict::each_draw;
-use crate::sessions::{Draws, Sessions};
+use super::queries::Queries;
+use super::spec::Plan;
+use super::{AttackSpec, Ball};
+use crate::network::Running;
+use crate::noise::Key;
+use crate::sessions::Draws;
 use crate::target::Target;
 use crate::{Error, Result};
 
-/// How far float32 may round a pixel out of the ball.
-const ROUNDING: f32 = 1e-6;
+/// One attack on one image of a batch.
+#[derive(Clone, Copy)]
+struct Try {
+    row: usize,
+    start: u64,
+}
 
-/// The images `[N, ...]` after the attack `spec` at radius `eps`: of several restarts,
-/// for each image the one with the greatest loss, averaged over as many draws of the
-/// weights as the attack itself takes. One lucky draw is no success, so the caller
-/// judges them on draws of its own.
+/// The images `[N, ...]` after the attack `spec` at radius `eps`: of several starts, for
+/// each image the one with the greatest margin, averaged over as many draws of the
+/// weights as the attack itself takes. One lucky draw is no success, so the caller judges
+/// them on draws of its own. Where the network that is attacked is the one that is
+/// judged and has no noise, an image that is misclassified is not tried again, and the tries
+/// of the others share their runs.
 ///
 /// # Errors
 /// When a program cannot be compiled or run, or an attacked image is not in the ball.
 pub(crate) fn strongest(
-    sessions: &mut Sessions,
-    state: &mut State,
+    network: &mut Running,
     spec: &AttackSpec,
     eps: f64,
     target: &Target,
-    draws: &mut Draws,
+    draws: Draws,
 ) -> Result<Tensor> {
-    let attack = spec.at(eps);
-    let size = target.clean.len() / target.len().max(1);
-    let mut best = Tensor::full(target.clean.shape(), 0f32)?.values::<f32>()?.into_owned();
-    let mut best_losses = vec![f64::NEG_INFINITY; target.len()];
-    for _ in 0..spec.restarts() {
-        attack.run(sessions, state, target, draws)?;
-        let images = attacked(state)?;
-        check(&images, &target.clean, eps)?;
-        if spec.restarts() == 1 {
-            return Ok(images);
+    let draws = &mut draws.of(spec.kind());
+    let (certain, size, count) =
+        (!network.random && spec.from().is_none(), target.size(), target.len());
+    let clean = target.clean.values::<f32>()?;
+    let mut queries = Queries { network, draws, average: spec.draws() };
+    let goals = likeliest(&mut queries, spec, target)?;
+    let aims = goals.first().map_or(1, Vec::len).max(1) as u64;
+    let starts = spec.restarts() * aims;
+    let mut best = clean.to_vec();
+    let mut margins = vec![f64::NEG_INFINITY; count];
+    let mut tries = (0..starts).flat_map(|start| (0..count).map(move |row| Try { row, start }));
+    loop {
+        let open = |one: &Try| !(certain && margins.get(one.row).is_some_and(|m| *m > 0.0));
+        let round: Vec<Try> = tries.by_ref().filter(open).take(count).collect();
+        if round.is_empty() {
+            return Ok(Tensor::new(target.clean.shape(), best)?);
         }
-        let losses = mean_losses(sessions, state, target, attack.draws, draws)?;
-        let images = images.values::<f32>()?;
-        let found = images.chunks_exact(size).zip(losses);
-        let kept = best.chunks_exact_mut(size).zip(&mut best_losses);
-        for ((kept, best), (image, loss)) in kept.zip(found) {
-            if loss > *best {
-                kept.copy_from_slice(image);
-                *best = loss;
+        let rows: Vec<usize> = round.iter().map(|one| one.row).collect();
+        let part = target.rows(&rows)?;
+        let goal = |one: &Try| goals.get(one.row)?.get((one.start % aims) as usize).copied();
+        let goals: Vec<i64> = round.iter().filter_map(goal).collect();
+        let numbers: Vec<u64> = round.iter().map(|one| one.start).collect();
+        let images = attack(&mut queries, spec, eps, &part, &numbers, &goals)?;
+        let ball = Ball { norm: spec.norm(), eps };
+        ball.check_images(&images, &part.clean.values::<f32>()?, size)?;
+        let found = match starts {
+            1 => vec![0.0; round.len()],
+            _ => queries.margins(&part, &images)?,
+        };
+        for ((row, image), margin) in rows.into_iter().zip(images.chunks_exact(size)).zip(found) {
+            let Some(kept) = margins.get_mut(row).filter(|kept| margin > **kept) else { continue };
+            *kept = margin;
+            if let Some(best) = best.get_mut(row * size..(row + 1) * size) {
+                best.copy_from_slice(image);
             }
         }
     }
-    Ok(Tensor::new(target.clean.shape(), best)?)
 }
 
-/// The cross-entropy of each of the images in the state, averaged over draws.
-fn mean_losses(
-    sessions: &mut Sessions,
-    state: &State,
+/// The images of `target` after one attack, start number `starts` of each image.
+fn attack(
+    queries: &mut Queries,
+    spec: &AttackSpec,
+    eps: f64,
     target: &Target,
-    samples: u64,
-    draws: &mut Draws,
-) -> Result<Vec<f64>> {
-    let labels = target.labels.values::<i64>()?;
-    let mut losses = vec![0.0; target.len()];
-    each_draw(sessions, state, target.len(), samples, draws, |probabilities, classes| {
-        let rows = probabilities.chunks_exact(classes).zip(labels.iter());
-        for (loss, (row, &label)) in losses.iter_mut().zip(rows) {
-            let label = usize::try_from(label).ok().and_then(|label| row.get(label));
-            let probability = label.copied().unwrap_or_default();
-            *loss -= f64::from(probability.max(f32::MIN_POSITIVE)).ln();
+    starts: &[u64],
+    goals: &[i64],
+) -> Result<Vec<f32>> {
+    let (ball, clean) = (Ball { norm: spec.norm(), eps }, target.clean.values::<f32>()?);
+    let lots = target.indices.iter().zip(starts);
+    let keys: Vec<Key> = lots.map(|(&index, &start)| queries.draws.lot(index, start)).collect();
+    let images = match spec.random_start() {
+        true => {
+            let rows = clean.chunks_exact(target.size()).zip(&keys);
+            rows.flat_map(|(clean, &key)| ball.random(key, clean)).collect()
         }
-    })?;
-    Ok(losses)
-}
-
-fn attacked(state: &State) -> Result<Tensor> {
-    state.get(names::IMAGES)?.ok_or_else(|| Error::Program("the attack left no images".to_owned()))
-}
-
-/// # Errors
-/// When a pixel is no number, not in [0, 1], or further than `eps` from the clean one.
-fn check(images: &Tensor, clean: &Tensor, eps: f64) -> Result<()> {
-    let farthest = eps as f32 + ROUNDING;
-    let (images, clean) = (images.values::<f32>()?, clean.values::<f32>()?);
-    let bad = |(image, clean): (&f32, &f32)| {
-        !((image - clean).abs() <= farthest && (0.0..=1.0).contains(image))
+        false => clean.into_owned(),
     };
-    let Some(pixel) = images.iter().zip(clean.iter()).position(bad) else { return Ok(()) };
-    let pair = images.get(pixel).zip(clean.get(pixel));
-    let (image, clean) = pair.unwrap_or((&f32::NAN, &f32::NAN));
-    Err(Error::Program(format!(
-        "the attack moved a pixel from {clean} to {image}, which radius {eps} does not allow"
-    )))
+    match spec.plan(eps) {
+        Plan::Program(pgd) => {
+            let Queries { network, draws, .. } = queries;
+            let size = network.size(target.len());
+            let rows: Vec<usize> = (0..target.len()).cycle().take(size).collect();
+            let (padded, start) = (target.rows(&rows)?, Tensor::new(target.clean.shape(), images)?);
+            let start = crate::network::padded(&start, size)?;
+            let Running { sessions, state, .. } = &mut **network;
+            pgd.run_from(&start, sessions, state, &padded, draws)?;
+            let mut images = attacked(network)?.values::<f32>()?.into_owned();
+            images.truncate(target.clean.len());
+            Ok(images)
+        }
+        Plan::Ascent(ascent) => ascent.run(queries, target, images),
+        Plan::Apgd(apgd) => apgd.run(queries, target, &images, goals),
+        Plan::Square(square) => square.run(queries, target, &keys),
+        Plan::Start => Ok(images),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn pixels_outside_the_ball_or_the_range_are_refused() {
-        let clean = Tensor::vector(&[0.0f32, 0.5, 1.0]);
-        let at = |pixels: [f32; 3]| check(&Tensor::vector(&pixels), &clean, 0.1);
-        at([0.1, 0.4, 0.9]).unwrap();
-        at([0.1 + 5e-7, 0.4, 1.0]).unwrap();
-        for bad in [[0.11, 0.5, 1.0], [0.0, f32::NAN, 1.0], [-0.01, 0.5, 1.0], [0.0, 0.5, 1.01]] {
-            assert!(at(bad).is_err(), "{bad:?}");
-        }
+/// The classes that the attack aims at, for each image: those other than the label that
+/// the clean image is most likely taken for, the likeliest first.
+fn likeliest(queries: &mut Queries, spec: &AttackSpec, target: &Target) -> Result<Vec<Vec<i64>>> {
+    if spec.targets() == 0 {
+        return Ok(Vec::new());
     }
+    let scores = queries.scores(target, &target.clean.values::<f32>()?)?;
+    let labels = target.labels.values::<i64>()?;
+    let rows = scores.logs.chunks_exact(scores.classes.max(1)).zip(labels.iter());
+    let order = |(row, &label): (&[f64], &i64)| {
+        let mut classes: Vec<(i64, f64)> = (0..).zip(row.iter().copied()).collect();
+        classes.retain(|(class, _)| *class != label);
+        classes.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        classes.truncate(spec.targets() as usize);
+        classes.into_iter().map(|(class, _)| class).collect()
+    };
+    Ok(rows.map(order).collect())
+}
+
+fn attacked(network: &Running) -> Result<Tensor> {
+    let lacking = || Error::Program("the attack left no images".to_owned());
+    network.state.get(names::IMAGES)?.ok_or_else(lacking)
 }

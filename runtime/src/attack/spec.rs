@@ -1,10 +1,11 @@
-//! Attacks as text, such as `pgd:steps=20,eot=10`, before their radius is known.
-
-use std::fmt;
-use std::str::FromStr;
+//! Attacks before their radius is known.
 
 use super::Pgd;
-use crate::{Error, Result};
+use super::apgd::Apgd;
+use super::ascent::Ascent;
+use super::ball::{Ball, Norm, Stride};
+use super::square::Square;
+use crate::sessions::{Kind, Loss};
 
 /// The step size of the paper's evaluation, whatever the radius.
 const PUBLISHED_STEP: f64 = 0.007;
@@ -16,43 +17,63 @@ pub enum Method {
     Fgsm,
     /// Projected gradient descent (Madry et al. 2018).
     Pgd,
+    /// Auto-PGD on the cross-entropy (Croce and Hein 2020).
+    ApgdCe,
+    /// Auto-PGD on the difference of logits ratio.
+    ApgdDlr,
+    /// Auto-PGD on the same, towards each of the likeliest other classes.
+    ApgdT,
+    /// Random search by predictions alone (Andriushchenko et al. 2020).
+    Square,
     /// A random point of the ball, without any gradient: what an attack has to beat.
     Noise,
-}
-
-impl Method {
-    const ALL: [Method; 3] = [Method::Fgsm, Method::Pgd, Method::Noise];
-
-    /// What `AttackSpec` accepts for this method.
-    fn keys(self) -> &'static [&'static str] {
-        match self {
-            Method::Fgsm => &["eot"],
-            Method::Pgd => &["steps", "step", "eot", "restarts", "random-start"],
-            Method::Noise => &["eot", "restarts"],
-        }
-    }
-}
-
-impl fmt::Display for Method {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Method::Fgsm => "fgsm",
-            Method::Pgd => "pgd",
-            Method::Noise => "noise",
-        })
-    }
+    /// PGD that sees the same draws of the weights at every step.
+    FixedNoise,
+    /// PGD on the mean weights.
+    MeanWeight,
+    /// PGD on another model.
+    Transfer,
 }
 
 /// An attack without its radius. As text: a method, then after a colon what differs
 /// from the default, such as `pgd:steps=20,step=0.007,eot=10,restarts=2,random-start`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttackSpec {
-    method: Method,
-    steps: u64,
-    step_size: Option<f64>,
-    draws: u64,
-    restarts: u64,
-    random_start: bool,
+    pub(super) text: String,
+    pub(super) method: Method,
+    pub(super) norm: Norm,
+    pub(super) steps: u64,
+    pub(super) step: Step,
+    pub(super) momentum: f64,
+    pub(super) draws: u64,
+    pub(super) restarts: u64,
+    pub(super) random_start: bool,
+    pub(super) targets: u64,
+    pub(super) queries: u64,
+    pub(super) from: Option<String>,
+}
+
+/// The size of a step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Step {
+    /// See [`AttackSpec::step_size`].
+    Default,
+    /// In units of the images.
+    Absolute(f64),
+    /// In radii.
+    Relative(f64),
+}
+
+/// An attack whose radius is known: what moves the images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Plan {
+    /// The attack program.
+    Program(Pgd),
+    Ascent(Ascent),
+    Apgd(Apgd),
+    Square(Square),
+    /// Nothing: a start is the result.
+    Start,
 }
 
 impl AttackSpec {
@@ -61,130 +82,104 @@ impl AttackSpec {
         self.method
     }
 
+    /// How the size of a change is measured.
+    pub fn norm(&self) -> Norm {
+        self.norm
+    }
+
+    /// The model that the attack sees in place of the one that is judged.
+    pub fn from(&self) -> Option<&str> {
+        self.from.as_deref()
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// How often the attack starts anew; more than once, it starts at random.
     pub(crate) fn restarts(&self) -> u64 {
         self.restarts
     }
 
-    /// The attack at radius `eps`. Without a given step size, PGD takes the published
-    /// 0.007, or `2.5 eps / steps` (Madry et al. 2018) where that many steps of 0.007
-    /// could not reach the radius.
-    pub(crate) fn at(&self, eps: f64) -> Pgd {
-        let steps = self.steps;
-        let published = PUBLISHED_STEP * steps as f64 >= eps;
-        let default = if published { PUBLISHED_STEP } else { 2.5 * eps / steps as f64 };
-        let (steps, step_size) = match self.method {
-            Method::Fgsm => (1, eps),
-            Method::Pgd => (steps, self.step_size.unwrap_or(default)),
-            Method::Noise => (0, 0.0),
-        };
-        let random_start = self.random_start || self.restarts > 1 || self.method == Method::Noise;
-        Pgd { eps, steps, step_size, random_start, draws: self.draws }
+    /// How many classes the attack aims at, one after another; 0 where it has no aim.
+    pub(crate) fn targets(&self) -> u64 {
+        self.targets
     }
-}
 
-impl FromStr for AttackSpec {
-    type Err = Error;
+    /// Draws that each answer averages.
+    pub(crate) fn draws(&self) -> u64 {
+        self.draws
+    }
 
-    fn from_str(text: &str) -> Result<AttackSpec> {
-        let (name, options) = text.split_once(':').unwrap_or((text, ""));
-        let method = Method::ALL.into_iter().find(|m| m.to_string() == name).ok_or_else(|| {
-            let known = Method::ALL.map(|method| method.to_string()).join(", ");
-            Error::Setting(format!("attack `{name}` is unknown; there are {known}"))
-        })?;
-        let mut spec = AttackSpec {
-            method,
-            steps: 20,
-            step_size: None,
-            draws: 1,
-            restarts: 1,
-            random_start: false,
-        };
-        for option in options.split(',').filter(|_| text.contains(':')) {
-            let (key, value) =
-                option.split_once('=').map_or((option, None), |(key, v)| (key, Some(v)));
-            if !method.keys().contains(&key) {
-                let keys = method.keys().join(", ");
-                return Err(Error::Setting(format!(
-                    "attack `{text}`: {name} has no option `{key}`; it has {keys}"
-                )));
-            }
-            spec.set(key, value).ok_or_else(|| {
-                let wanted = match key {
-                    "step" => "a positive number",
-                    "random-start" => "no value",
-                    _ => "a whole number from 1 to 100000",
-                };
-                Error::Setting(format!("attack `{text}`: `{key}` takes {wanted}"))
-            })?;
+    /// Which draws of the weights the attack looks at.
+    pub(crate) fn kind(&self) -> Kind {
+        match self.method {
+            Method::FixedNoise => Kind::Frozen(self.draws),
+            Method::MeanWeight => Kind::Mean,
+            _ => Kind::Fresh,
         }
-        Ok(spec)
     }
-}
 
-impl AttackSpec {
-    /// Sets one option; `None` when the value is not what it takes.
-    fn set(&mut self, key: &str, value: Option<&str>) -> Option<()> {
-        let count = || value?.parse().ok().filter(|n| (1..=100_000).contains(n));
-        match key {
-            "steps" => self.steps = count()?,
-            "eot" => self.draws = count()?,
-            "restarts" => self.restarts = count()?,
-            "step" => {
-                let positive = |size: &f64| size.is_finite() && *size > 0.0;
-                self.step_size = Some(value?.parse().ok().filter(positive)?);
-            }
-            "random-start" if value.is_none() => self.random_start = true,
-            _ => return None,
+    /// Gradient steps, or the queries of an attack without gradients.
+    pub(crate) fn steps(&self) -> u64 {
+        match self.method {
+            Method::Square => self.queries,
+            _ => self.steps,
         }
-        Some(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn spec(text: &str) -> AttackSpec {
-        text.parse().unwrap()
     }
 
-    #[test]
-    fn options_are_read() {
-        let spec = spec("pgd:steps=40,step=0.01,eot=10,restarts=2,random-start");
-        let attack = Pgd { eps: 0.05, steps: 40, step_size: 0.01, random_start: true, draws: 10 };
-        assert_eq!(spec.at(0.05), attack);
-        assert_eq!(spec.restarts(), 2);
+    /// Whether a start is a random point of the ball.
+    pub(crate) fn random_start(&self) -> bool {
+        let method = self.method;
+        let always = [Method::ApgdCe, Method::ApgdDlr, Method::ApgdT, Method::Noise];
+        self.random_start || self.restarts > 1 || always.contains(&method)
     }
 
-    #[test]
-    fn the_default_is_the_paper_s_unless_it_cannot_reach_the_radius() {
-        let paper = Pgd { eps: 0.1, steps: 20, step_size: 0.007, random_start: false, draws: 1 };
-        assert_eq!(spec("pgd").at(0.1), paper);
-        assert_eq!(spec("pgd").at(0.5).step_size, 2.5 * 0.5 / 20.0);
-        assert_eq!(spec("pgd:step=0.001").at(0.5).step_size, 0.001);
+    /// The size of a step at radius `eps`, of the first for one that adapts it. Without a
+    /// given one, PGD under L-infinity takes the published 0.007, or `2.5 eps / steps` (Madry
+    /// et al. 2018) where that many steps of 0.007 could not reach the radius; under L2
+    /// always the latter.
+    pub(crate) fn step_size(&self, eps: f64) -> f64 {
+        match self.method {
+            Method::Fgsm => return eps,
+            Method::ApgdCe | Method::ApgdDlr | Method::ApgdT => return 2.0 * eps,
+            Method::Noise | Method::Square => return 0.0,
+            Method::Pgd | Method::FixedNoise | Method::MeanWeight | Method::Transfer => {}
+        }
+        let steps = self.steps as f64;
+        let published = self.norm == Norm::Linf && PUBLISHED_STEP * steps >= eps;
+        match self.step {
+            Step::Absolute(size) => size,
+            Step::Relative(share) => share * eps,
+            Step::Default if published => PUBLISHED_STEP,
+            Step::Default => 2.5 * eps / steps,
+        }
     }
 
-    #[test]
-    fn fgsm_is_one_step_and_noise_none() {
-        let fgsm = Pgd { eps: 0.1, steps: 1, step_size: 0.1, random_start: false, draws: 1 };
-        assert_eq!(spec("fgsm").at(0.1), fgsm);
-        assert_eq!(spec("noise").at(0.1).steps, 0);
-        assert!(spec("noise").at(0.1).random_start);
-    }
-
-    #[test]
-    fn bad_text_says_what_is_wrong() {
-        let error = |text: &str| text.parse::<AttackSpec>().unwrap_err().to_string();
-        assert!(error("deepfool").contains("`deepfool` is unknown; there are fgsm, pgd, noise"));
-        assert!(error("").contains("unknown"));
-        assert!(error("pgd:").contains("no option ``"));
-        assert!(error("fgsm:steps=3").contains("fgsm has no option `steps`; it has eot"));
-        assert!(error("pgd:steps=0").contains("`steps` takes a whole number"));
-        assert!(error("pgd:steps").contains("`steps` takes a whole number"));
-        assert!(error("pgd:step=-1").contains("`step` takes a positive number"));
-        assert!(error("pgd:step=NaN").contains("`step` takes a positive number"));
-        assert!(error("pgd:random-start=1").contains("`random-start` takes no value"));
+    /// The attack at radius `eps`.
+    pub(crate) fn plan(&self, eps: f64) -> Plan {
+        let ball = Ball { norm: self.norm, eps };
+        let loss = match self.method {
+            Method::ApgdCe => Loss::CrossEntropy,
+            Method::ApgdDlr => Loss::Dlr,
+            Method::ApgdT => Loss::TargetedDlr,
+            Method::Square => return Plan::Square(Square { eps, queries: self.queries }),
+            Method::Noise => return Plan::Start,
+            _ if self.norm == Norm::Linf && self.momentum == 0.0 => {
+                return Plan::Program(Pgd {
+                    eps,
+                    steps: self.steps,
+                    step_size: self.step_size(eps),
+                    random_start: self.random_start(),
+                    draws: self.draws,
+                });
+            }
+            _ => {
+                let stride = Stride { size: self.step_size(eps), momentum: self.momentum };
+                return Plan::Ascent(Ascent { ball, steps: self.steps, stride });
+            }
+        };
+        Plan::Apgd(Apgd { ball, loss, steps: self.steps })
     }
 }

@@ -65,6 +65,13 @@ impl Dataset {
 }
 
 impl Batches<'_> {
+    /// Gives the images at `indices` only, in their order; what is past the end of the data
+    /// set is left out.
+    pub fn only(self, indices: &[usize]) -> Self {
+        let known = indices.iter().copied().filter(|index| *index < self.dataset.len());
+        Self { order: known.collect(), ..self }
+    }
+
     /// Puts the images in the order that `seed` and `epoch` fix.
     pub fn shuffled(self, seed: u64, epoch: u64) -> Self {
         Self { order: permutation(seed, epoch, self.dataset.len()), ..self }
@@ -160,6 +167,15 @@ mod tests {
                 assert_eq!(batch.images[i * 12], first);
             }
         }
+    }
+
+    #[test]
+    fn some_of_the_images_come_in_the_order_given() {
+        let dataset = seven();
+        let batches: Vec<Batch> = dataset.batches(2).only(&[5, 0, 9, 3]).collect();
+        let indices: Vec<&[usize]> = batches.iter().map(|batch| &batch.indices[..]).collect();
+        assert_eq!(indices, [&[5, 0][..], &[3]]);
+        assert_eq!(batches[0].labels, [2, 0]);
     }
 
     #[test]

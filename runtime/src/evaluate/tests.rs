@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::engine::State;
 use crate::engine::tests::engines;
 use crate::linear::{Linear, dataset, weight};
 use crate::predict::{PredictSettings, predict};
@@ -15,6 +16,7 @@ fn settings(attacks: &[&str]) -> EvalSettings {
         samples: 8,
         batch: 4,
         seed: 3,
+        cumulative: false,
     }
 }
 
@@ -29,8 +31,8 @@ fn identity(engine: &dyn Engine) -> State {
 fn report(engine: &dyn Engine, std: Option<f32>, settings: &EvalSettings) -> Report {
     let model = Linear { classes: 3, std };
     let compile = |purpose, batch| model.compile(purpose, batch);
-    let dataset = dataset(N, 3);
-    evaluate(engine, &compile, &mut identity(engine), &dataset, settings, &mut |_| {}).unwrap()
+    let network = Network { compile: &compile, state: identity(engine) };
+    evaluate(engine, network, BTreeMap::new(), &dataset(N, 3), settings, &mut |_| {}).unwrap()
 }
 
 #[test]
@@ -62,11 +64,12 @@ fn draws_and_samples_of_a_model_without_noise_are_one() {
 fn progress_counts_every_image_under_every_attack() {
     let engine = &*engines()[0];
     let model = Linear { classes: 3, std: None };
+    let compile = |purpose, batch| model.compile(purpose, batch);
     let mut seen = Vec::new();
     evaluate(
         engine,
-        &|purpose, batch| model.compile(purpose, batch),
-        &mut identity(engine),
+        Network { compile: &compile, state: identity(engine) },
+        BTreeMap::new(),
         &dataset(N, 3),
         &EvalSettings { eps: vec![0.1], ..settings(&["fgsm"]) },
         &mut |progress| seen.push((progress.attack, progress.done, progress.images)),
@@ -82,8 +85,8 @@ fn settings_and_labels_that_make_no_sense_are_refused() {
     let model = Linear { classes: 3, std: None };
     let error = |dataset: &Dataset, settings: &EvalSettings| {
         let compile = |purpose, batch| model.compile(purpose, batch);
-        let mut state = identity(engine);
-        evaluate(engine, &compile, &mut state, dataset, settings, &mut |_| {})
+        let network = Network { compile: &compile, state: identity(engine) };
+        evaluate(engine, network, BTreeMap::new(), dataset, settings, &mut |_| {})
             .unwrap_err()
             .to_string()
     };

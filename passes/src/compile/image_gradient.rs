@@ -1,0 +1,46 @@
+//! The program of every attack that chooses its steps on the host.
+
+use graphs::{Model, Program, Role, names};
+
+use super::prepare::{Drawn, prepare};
+use crate::absorb::absorb_normalization;
+use crate::{Build, Result, dlr, gradients, loss};
+
+/// What an attack raises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttackLoss {
+    /// The cross-entropy of the label.
+    CrossEntropy,
+    /// The difference of logits ratio, untargeted (Croce and Hein, ICML 2020, equation 6).
+    Dlr,
+    /// The same towards the class of `targets` (equation 7).
+    TargetedDlr,
+}
+
+/// The slope of a loss for one draw of the weights: `images`, `labels` (and for a targeted
+/// loss `targets`, int64 `[N]`), noise -> `gradient` of each image's own loss with respect
+/// to it, of the shape of the images, `losses` `[N]`, and `logits` `[N, classes]`. Carries
+/// nothing. BatchNormalization uses its running statistics.
+///
+/// # Errors
+/// As [`super::predict`], when an operator has no gradient rule, or when the model has too few
+/// classes for the loss.
+pub fn image_gradient(model: &Model, build: impl Into<Build>, loss: AttackLoss) -> Result<Program> {
+    let mut prepared = prepare(model, build.into(), Drawn::Outside)?;
+    let images = prepared.images;
+    let labels = prepared.labels();
+    let fact = prepared.graph.fact(labels).clone();
+    let targets = prepared.graph.input(names::TARGETS, Role::Label, fact);
+    absorb_normalization(&mut prepared.graph)?;
+    let tape = &mut prepared.tape("attack");
+    let logits = loss::logits(tape)?;
+    let losses = match loss {
+        AttackLoss::CrossEntropy => loss::cross_entropy(tape, logits, labels)?,
+        AttackLoss::Dlr => dlr::untargeted(tape, logits, labels)?,
+        AttackLoss::TargetedDlr => dlr::targeted(tape, logits, labels, targets)?,
+    };
+    let sum = tape.reduce_sum(losses, &[0], false)?;
+    let mut outputs = vec![(names::LOSSES, losses), (names::LOGITS, logits)];
+    outputs.extend(gradients(tape, sum, &[images])?.into_iter().map(|g| (names::GRADIENT, g)));
+    prepared.program(&outputs, &[])
+}

@@ -1,0 +1,149 @@
+//! `advbnn transfer`: how well images that fool one model fool another.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use comfy_table::Table;
+use graphs::Model;
+use runtime::Network;
+use runtime::attack::{AttackSpec, Norm};
+use runtime::transfer::{Affinity, TransferProgress, TransferSettings, transfer};
+use serde::Serialize;
+
+use crate::cli::{Machine, Transfer};
+use crate::programs::{Programs, open_engine};
+use crate::settings::fraction;
+use crate::{data, misuse, model, print, progress};
+
+/// What `--json` prints.
+#[derive(Clone, Debug, Serialize)]
+struct Report {
+    models: Vec<String>,
+    eps: f64,
+    attack: String,
+    images: usize,
+    samples: u64,
+    #[serde(flatten)]
+    affinity: Affinity,
+    engine: String,
+    seed: u64,
+}
+
+pub(crate) fn run(flags: &Transfer, machine: &Machine) -> Result<()> {
+    let settings = settings(flags)?;
+    let models: Vec<Model> =
+        flags.models.iter().map(|path| model::read(path)).collect::<Result<_>>()?;
+    let first = models.first().context("no model is given")?;
+    let split = data::split(&flags.split)?;
+    let dataset = data::load(&flags.data, split, first, flags.limit, machine.quiet)?;
+    let engine = open_engine(machine)?;
+    let on = |model| Programs::new(model).on(engine.as_ref());
+    let programs: Vec<Programs> = models.iter().map(on).collect();
+    let compilers: Vec<_> = programs
+        .iter()
+        .map(|source| move |purpose, batch| source.compile(purpose, batch))
+        .collect();
+    let mut networks = Vec::new();
+    for ((path, programs), compile) in flags.models.iter().zip(&programs).zip(&compilers) {
+        networks.push(Network { compile, state: programs.state(engine.as_ref(), path)? });
+    }
+    let names: Vec<String> = flags.models.iter().map(|path| path.display().to_string()).collect();
+    let bar = progress::bar((names.len() * dataset.len()) as u64, "images", machine.quiet);
+    let mut show = |TransferProgress { source, done }| {
+        bar.set_prefix(names.get(source).cloned().unwrap_or_default());
+        bar.set_position((source * dataset.len() + done) as u64);
+    };
+    let affinity = transfer(engine.as_ref(), networks, &dataset, &settings, &mut show);
+    bar.finish_and_clear();
+    let report = Report {
+        models: names,
+        eps: settings.eps,
+        attack: settings.attack.text().to_owned(),
+        images: dataset.len(),
+        samples: settings.samples,
+        affinity: affinity?,
+        engine: engine.name().to_owned(),
+        seed: settings.seed,
+    };
+    if let Some(folder) = &flags.output {
+        write(&report, folder)?;
+    }
+    match flags.json {
+        true => print::line(serde_json::to_string(&report)?),
+        false => print::line(table(&report)),
+    }
+}
+
+fn settings(flags: &Transfer) -> Result<TransferSettings> {
+    let spec = &flags.attack;
+    let attack: AttackSpec = spec.parse().map_err(|e| misuse(format!("--attack {spec}: {e}")))?;
+    if attack.from().is_some() {
+        return Err(misuse(format!("--attack {spec}: every model is attacked here; use pgd")));
+    }
+    let most = if attack.norm() == Norm::Linf { 1.0 } else { f64::INFINITY };
+    let eps = fraction(&flags.eps).filter(|eps| *eps > 0.0 && *eps <= most).ok_or_else(|| {
+        misuse(format!("--eps {}: give a number above 0, or a fraction such as 8/255", flags.eps))
+    })?;
+    if flags.samples == 0 || flags.batch == 0 {
+        return Err(misuse("--samples and --batch are at least 1"));
+    }
+    let samples = flags.samples as u64;
+    Ok(TransferSettings { attack, eps, samples, batch: flags.batch, seed: flags.seed })
+}
+
+/// `transfer.json`, and each matrix as a table.
+fn write(report: &Report, folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let affinity = &report.affinity.affinity;
+    let affinity = affinity.iter().map(|row| row.iter().map(shown).collect());
+    let accuracy = report.affinity.accuracy.iter();
+    let accuracy = accuracy.map(|row| row.iter().map(f64::to_string).collect());
+    for (name, text) in [
+        ("transfer.json", serde_json::to_string_pretty(report)?),
+        ("accuracy.csv", csv(&report.models, accuracy)),
+        ("affinity.csv", csv(&report.models, affinity)),
+    ] {
+        runtime::write_whole(&folder.join(name), |file| {
+            std::io::Write::write_all(file, text.as_bytes())
+        })?;
+    }
+    Ok(())
+}
+
+/// A row for each source, a column for each target.
+fn csv(models: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
+    let quoted = |text: &String| format!("\"{}\"", text.replace('"', "\"\""));
+    let header = models.iter().map(quoted).collect::<Vec<_>>().join(",");
+    let mut text = format!("source,{header}\n");
+    for (model, row) in models.iter().zip(rows) {
+        // A string takes whatever is written.
+        _ = writeln!(text, "{},{}", quoted(model), row.join(","));
+    }
+    text
+}
+
+/// Empty where equation 17 has no value.
+fn shown(affinity: &Option<f64>) -> String {
+    affinity.map_or(String::new(), |affinity| affinity.to_string())
+}
+
+/// Accuracy and affinity of every pair, and each model's own clean accuracy.
+fn table(report: &Report) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    let targets = report.models.iter().map(|model| format!("judged by {model}"));
+    let header = [format!("{}, radius {:.4}", report.attack, report.eps)];
+    table.set_header(header.into_iter().chain(targets));
+    let clean = report.affinity.clean.iter().map(|accuracy| format!("{accuracy:.2} %"));
+    table.add_row(std::iter::once("clean".to_owned()).chain(clean));
+    let rows = report.affinity.accuracy.iter().zip(&report.affinity.affinity);
+    for (model, (accuracies, affinities)) in report.models.iter().zip(rows) {
+        let cells = accuracies.iter().zip(affinities).map(|(accuracy, affinity)| match affinity {
+            Some(affinity) => format!("{accuracy:.2} %, affinity {affinity:.2}"),
+            None => format!("{accuracy:.2} %"),
+        });
+        table.add_row(std::iter::once(format!("attacked on {model}")).chain(cells));
+    }
+    table
+}
