@@ -72,7 +72,10 @@ impl<'m> Programs<'m> {
     pub(crate) fn compile(&self, purpose: Purpose, batch: usize) -> Result<Program, Boxed> {
         let build = Build { batch, platform: self.platform };
         Ok(match (purpose, &self.training) {
-            (Purpose::Attack, _) => passes::attack(self.model, build)?,
+            (Purpose::Attack, Some(training)) => {
+                passes::training_attack(self.model, build, training)?
+            }
+            (Purpose::Attack, None) => passes::attack(self.model, build)?,
             (Purpose::Predict, _) => passes::predict(self.model, build)?,
             (Purpose::Update, Some(training)) => passes::update(self.model, build, training)?,
             (Purpose::Update, None) => return Err("no training was asked for".into()),

@@ -1,11 +1,13 @@
 //! The command line as clap parses it; what it means is decided by the commands.
 
+mod reproduce;
 mod training;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use reproduce::Reproduce;
 pub use training::{Compile, Train, TrainingFlags};
 
 /// Turns a trained ONNX classifier into a robust Bayesian one, and runs it anywhere ONNX runs.
@@ -86,6 +88,8 @@ pub enum Command {
     Bench(Bench),
     /// Find or install ONNX Runtime
     Runtime(Runtime),
+    /// Experiments of the paper
+    Reproduce(Box<Reproduce>),
     /// The whole job on data that ships with the program
     Quickstart(Quickstart),
 }
@@ -330,7 +334,7 @@ pub struct Predict {
 pub struct Bench {
     /// An ONNX file
     pub model: PathBuf,
-    /// none, adv, bnn or adv-bnn
+    /// none, adv, bnn, adv-bnn or rse
     #[arg(long, default_value = "adv-bnn")]
     pub defense: String,
     /// Images of a batch
