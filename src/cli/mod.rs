@@ -223,7 +223,7 @@ pub struct Gradient {
 pub struct Evaluate {
     /// An ONNX file or a run folder
     pub model: PathBuf,
-    /// Test data: CIFAR-10 binary, IDX, or a folder of class folders
+    /// Test data: IDX, CIFAR-10 or STL-10 binary, .npz, .parquet, or a folder of class folders
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Folder for results.json

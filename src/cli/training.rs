@@ -110,7 +110,7 @@ pub struct Compile {
 pub struct Train {
     /// An ONNX file: variational for bnn and adv-bnn, plain for none, adv and rse
     pub model: PathBuf,
-    /// Training data: CIFAR-10 binary, IDX, or a folder of class folders
+    /// Training data: IDX, CIFAR-10 or STL-10 binary, .npz, .parquet, or a folder of class folders
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
     /// Folder for the run: settings, metrics, checkpoints, the trained model

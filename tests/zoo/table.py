@@ -30,9 +30,9 @@ on {date}, {cpus} cores, {machine}, with seeded random weights and a batch of tw
 - **batch 4**: relative error of the probabilities of the mean export at batch 4 against two runs at batch 2: the
   exporters fix the batch of two inside the file, and `convert` frees it.
 - **variational**: nodes with random weights after `convert`; **parameters**: their values.
-- *above, kink*: an error is above the tolerance. An activation lies within a rounding error of zero, and this engine's order
-  of summation takes the other of its two derivatives; for an image 1e-7 to 1e-6 away the error is below the
-  tolerance.
+- *above, kink*: an error is above the tolerance. An activation lies within a rounding error of zero, and this
+  engine's order of summation takes the other of its two derivatives; for an image 1e-7 to 1e-6 away the error is
+  below the tolerance. PyTorch's own float32 does it too ([results](results.md#kinks), `tests/zoo/kinks.py`).
 - *shapes*: too large to run on this machine; only converted, differentiated and exported.
 """
 

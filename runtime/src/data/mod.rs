@@ -10,7 +10,11 @@ mod dataset;
 mod folder;
 mod idx;
 mod listing;
+mod npy;
+mod npz;
+mod parquet;
 mod picture;
+mod stl10;
 
 use std::path::Path;
 
@@ -67,13 +71,21 @@ struct Format {
 }
 
 /// Tried from the top: the first that matches loads.
-const FORMATS: &[Format] = &[idx::FORMAT, cifar::FORMAT, folder::FORMAT];
+const FORMATS: &[Format] =
+    &[idx::FORMAT, stl10::FORMAT, cifar::FORMAT, npz::FORMAT, parquet::FORMAT, folder::FORMAT];
 
 /// Loads the images at `path`, whose format is recognised by content:
 ///
 /// - IDX, gzipped or not: a file of images and one of labels for each split, told
 ///   apart by `train`, and `t10k` or `test`, in their names;
 /// - CIFAR-10 binary: `data_batch_*.bin` and `test_batch.bin`;
+/// - STL-10 binary: `train_X.bin`, `train_y.bin`, `test_X.bin` and `test_y.bin`;
+/// - `.npz`: `train.npz` and `test.npz`, or one file, with arrays `x` and `y` (or `x_train`,
+///   `y_train`, `x_test`, `y_test`): uint8, or floats of [0, 1], which take the nearest of 256
+///   levels; `[N, H, W]`, `[N, C, H, W]` or `[N, H, W, C]`;
+/// - `.parquet`: files of each split, here or in a folder `data`, with a column of encoded
+///   pictures and one of labels, as Hugging Face's data sets have them, compressed by Snappy, gzip
+///   or not at all;
 /// - folders `train` and `test` (or `val`) of class folders, or one folder of class
 ///   folders that then serves as either split. Labels count the class names in byte order.
 ///   The images come in an order in which every beginning holds the classes in

@@ -1,7 +1,7 @@
 //! Picture files as planar bytes.
 
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageDecoder, ImageReader};
@@ -35,7 +35,30 @@ pub(super) fn probe(path: &Path) -> Result<[usize; 3]> {
 
 /// Writes the picture at `path` to `pixels`, `[C, H, W]` as `shape` says.
 pub(super) fn decode(path: &Path, shape: [usize; 3], pixels: &mut [u8]) -> Result<()> {
-    let decoder = open(path)?;
+    write(open(path)?, path, shape, pixels)
+}
+
+/// As [`probe`], of a picture in memory; `path` is for errors.
+pub(super) fn probe_bytes(bytes: &[u8], path: &Path) -> Result<[usize; 3]> {
+    guess(Cursor::new(bytes), path).map(|decoder| shape_of(&decoder))
+}
+
+/// As [`decode`], of a picture in memory; `path` is for errors.
+pub(super) fn decode_bytes(
+    bytes: &[u8],
+    path: &Path,
+    shape: [usize; 3],
+    pixels: &mut [u8],
+) -> Result<()> {
+    write(guess(Cursor::new(bytes), path)?, path, shape, pixels)
+}
+
+fn write(
+    decoder: impl ImageDecoder,
+    path: &Path,
+    shape: [usize; 3],
+    pixels: &mut [u8],
+) -> Result<()> {
     let [_, found_height, found_width] = shape_of(&decoder);
     let [channels, height, width] = shape;
     if [found_height, found_width] != [height, width] {
@@ -75,14 +98,22 @@ fn shape_of(decoder: &impl ImageDecoder) -> [usize; 3] {
     [channels, height as usize, width as usize]
 }
 
-fn open(path: &Path) -> Result<impl ImageDecoder> {
+fn open(path: &Path) -> Result<impl ImageDecoder + use<>> {
     let failed = |error| Error::file(path, error);
     // Opening a pipe or a device could wait for ever.
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(Error::file(path, "not a file, but an image is wanted here"));
     }
-    let file = BufReader::new(File::open(path).map_err(failed)?);
-    let reader = ImageReader::new(file).with_guessed_format().map_err(failed)?;
+    guess(BufReader::new(File::open(path).map_err(failed)?), path)
+}
+
+/// A decoder of the format that the content tells.
+fn guess<'a, R>(content: R, path: &Path) -> Result<impl ImageDecoder + use<'a, R>>
+where
+    R: BufRead + Seek + 'a,
+{
+    let failed = |error| Error::file(path, error);
+    let reader = ImageReader::new(content).with_guessed_format().map_err(failed)?;
     if reader.format().is_none() {
         let reason = "not an image (jpg, png, bmp, webp or gif); move it elsewhere";
         return Err(Error::file(path, reason));
