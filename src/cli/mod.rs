@@ -73,7 +73,7 @@ pub enum Command {
     /// Rewrite layers into variational ones
     Convert(Convert),
     /// Write the training programs as ONNX files
-    Compile(Compile),
+    Compile(Box<Compile>),
     /// Write the gradient of the loss as an ONNX file
     Gradient(Gradient),
     /// Train
