@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
-use passes::{Defense, Training};
+use passes::{Defense, NoiseLayers, Pipeline, Training};
 use runtime::attack::Pgd;
 use runtime::bench::{BenchSettings, Timings, bench};
 use serde::Serialize;
@@ -29,9 +29,12 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
         return Err(misuse("--batch, --steps, --samples and --iters are at least 1"));
     }
     let defense: Defense = flags.defense.parse().map_err(|e| misuse(format!("--defense: {e}")))?;
-    let network = model::read(&flags.model)?;
+    let mut network = model::read(&flags.model)?;
     let context = || flags.model.display().to_string();
     defense.check(&network).with_context(context)?;
+    if defense == Defense::Rse {
+        Pipeline::opening().then(NoiseLayers::RSE).run(&mut network).with_context(context)?;
+    }
     let Some(shape) = data::image_shape(&network) else {
         bail!("{}: the model does not tell the size of its images", flags.model.display());
     };

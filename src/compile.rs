@@ -13,9 +13,9 @@ pub(crate) fn run(flags: &Compile, machine: &Machine) -> Result<()> {
     if recipe.batch == 0 {
         return Err(misuse("--batch 0: a batch has at least one image"));
     }
-    let network = model::read(&flags.model)?;
+    let mut network = model::read(&flags.model)?;
     let context = || flags.model.display().to_string();
-    recipe.defense.check(&network).with_context(context)?;
+    recipe.apply(&mut network).with_context(context)?;
     std::fs::create_dir_all(&flags.output).with_context(|| flags.output.display().to_string())?;
     let programs = Programs::training(&network, recipe.training).for_machine(machine);
     let wanted = [

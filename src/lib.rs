@@ -17,6 +17,7 @@ pub mod print;
 mod programs;
 mod progress;
 mod quickstart;
+mod reproduce;
 mod runtime_command;
 mod settings;
 mod train;
@@ -61,6 +62,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Export(flags) => export::run(&flags),
         Command::Predict(flags) => predict::run(&flags, machine),
         Command::Bench(flags) => bench::run(&flags, machine),
+        Command::Reproduce(flags) => reproduce::run(&flags, machine),
         Command::Quickstart(flags) => quickstart::run(&flags, machine),
         Command::Runtime(flags) => runtime_command::run(&flags, machine),
     }

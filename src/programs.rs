@@ -72,7 +72,10 @@ impl<'m> Programs<'m> {
     pub(crate) fn compile(&self, purpose: Purpose, batch: usize) -> Result<Program, Boxed> {
         let build = Build { batch, platform: self.platform };
         Ok(match (purpose, &self.training) {
-            (Purpose::Attack, _) => passes::attack(self.model, build)?,
+            (Purpose::Attack, Some(training)) => {
+                passes::training_attack(self.model, build, training)?
+            }
+            (Purpose::Attack, None) => passes::attack(self.model, build)?,
             (Purpose::Gradient(loss), _) => {
                 let loss = match loss {
                     Loss::CrossEntropy => AttackLoss::CrossEntropy,

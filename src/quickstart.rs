@@ -12,7 +12,7 @@ use runtime::attack::Pgd;
 use runtime::data::{Dataset, Split};
 use runtime::engine::Engine;
 use runtime::evaluate::EvalSettings;
-use runtime::train::{Schedule, Settings};
+use runtime::train::{OnCollapse, Schedule, Settings};
 use serde::Serialize;
 
 use crate::cli::{Machine, Quickstart};
@@ -155,6 +155,11 @@ fn train_model(
         batch: 64,
         training: Training::published(Defense::AdvBnn),
         schedule: None,
+        noise: None,
+        eps: RADIUS,
+        fast: false,
+        kl_warmup: 0.0,
+        ema: None,
     };
     let settings = Settings {
         epochs: 4,
@@ -168,6 +173,10 @@ fn train_model(
         log_every: 50,
         checkpoint_seconds: 120,
         attack: recipe.attack,
+        kl_warmup: 0.0,
+        ema: None,
+        on_collapse: OnCollapse::Stop,
+        holdout: None,
     };
     let stop = Arc::new(AtomicBool::new(false));
     train::watch_ctrl_c(&stop)?;

@@ -9,10 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use graphs::{Model, Tensor};
 use indicatif::ProgressBar;
+use runtime::attack::Pgd;
 use runtime::checkpoint;
 use runtime::data::{Dataset, Split};
 use runtime::engine::Engine;
-use runtime::train::{self, Event, Job, Outcome, Schedule, Settings, Span};
+use runtime::train::{self, Event, Holdout, Job, OnCollapse, Outcome, Schedule, Settings, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{Machine, Train};
@@ -20,20 +21,23 @@ use crate::programs::{Programs, open_engine};
 use crate::settings::{Recipe, Shown, unused};
 use crate::{data, misuse, model, print, progress};
 
+/// Draws that a prediction of an image held out averages.
+const HOLDOUT_SAMPLES: u64 = 8;
+
 pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     let recipe = Recipe::new(&flags.training)?;
     let settings = augmented(settings(flags, &recipe)?, flags)?;
-    let unused = unused(&flags.training, recipe.defense);
+    let unused = unused(&flags.training, recipe.defense, flags.holdout.is_some());
     if !unused.is_empty() && !machine.quiet {
         let unused = unused.join(", ");
         print::remark(format_args!("note: `{}` does not use {unused}", recipe.defense));
     }
     let mut network = model::read(&flags.model)?;
     model::normalize(&mut network, flags.normalize.as_deref())?;
-    recipe.defense.check(&network).with_context(|| flags.model.display().to_string())?;
-    note_prior(&mut network, &recipe);
+    recipe.apply(&mut network).with_context(|| flags.model.display().to_string())?;
     let split = data::split(&flags.split)?;
     let dataset = data::load(&flags.data, split, &network, flags.limit, machine.quiet)?;
+    let settings = Settings { holdout: holdout(flags, &recipe, dataset.len())?, ..settings };
     let engine = open_engine(machine)?;
 
     create_folder(&flags.output)?;
@@ -56,6 +60,10 @@ pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     })?;
     let folder = flags.output.display();
     match trained.finished {
+        _ if trained.collapsed => print::line(format_args!(
+            "collapsed after {} steps; wrote {folder}/model.onnx, the best epoch before",
+            trained.step
+        )),
         true => {
             print::line(format_args!("trained {} steps; wrote {folder}/model.onnx", trained.step))
         }
@@ -83,12 +91,14 @@ pub(crate) struct Training<'a> {
 /// Trains, shows progress, and writes the best weights as `model.onnx`.
 pub(crate) fn train(training: &Training) -> Result<Outcome> {
     let programs = Programs::training(training.model, training.recipe.training).on(training.engine);
+    let judge = Programs::new(training.model).on(training.engine);
     let initial = programs.initial(training.path)?;
     let bar = progress::bar(0, "steps", training.quiet);
     bar.set_prefix("train");
     let job = Job {
         engine: training.engine,
         compile: &|purpose, batch| programs.compile(purpose, batch),
+        judge: &|purpose, batch| judge.compile(purpose, batch),
         initial: &initial,
         dataset: training.dataset,
         settings: training.settings,
@@ -105,7 +115,7 @@ pub(crate) fn train(training: &Training) -> Result<Outcome> {
         false => outcome.tensors.clone(),
     };
     let mut trained = training.model.clone();
-    passes::store_state(&mut trained, &weights)?;
+    passes::store_state(&mut trained, &train::averaged(weights))?;
     model::write(&trained, &training.folder.join("model.onnx"))?;
     Ok(outcome)
 }
@@ -123,9 +133,14 @@ fn show(bar: &ProgressBar, event: Event, quiet: bool) {
         }
         Event::Metrics(metrics) if metrics.span == Span::Epoch && !quiet => {
             let kl = metrics.kl.map_or(String::new(), |kl| format!("  KL {kl:.0}"));
+            let state = &metrics.state;
+            let held = state.holdout_accuracy.zip(state.holdout_robust).map_or(
+                String::new(),
+                |(clean, robust)| format!("  held out {clean:.1} %, attacked {robust:.1} %"),
+            );
             bar.suspend(|| {
                 print::remark(format_args!(
-                    "epoch {:3}  loss {:.4}  accuracy {:.2} %{kl}  {:.0} images/s  {:.1} s",
+                    "epoch {:3}  loss {:.4}  accuracy {:.2} %{kl}{held}  {:.0} images/s  {:.1} s",
                     metrics.epoch,
                     metrics.loss,
                     metrics.train_accuracy,
@@ -134,6 +149,11 @@ fn show(bar: &ProgressBar, event: Event, quiet: bool) {
                 ));
             });
         }
+        Event::Collapsed { epoch, best, now } => bar.suspend(|| {
+            print::remark(format_args!(
+                "epoch {epoch}: {now:.1} % of the images held out withstand the attack, and {best:.1} % did at best: the training has collapsed; more steps, a smaller step or --alpha may help"
+            ));
+        }),
         Event::Metrics(_) | Event::Saved(_) => {}
     }
 }
@@ -156,7 +176,43 @@ fn settings(flags: &Train, recipe: &Recipe) -> Result<Settings> {
         log_every: 50,
         checkpoint_seconds: 120,
         attack: recipe.attack,
+        kl_warmup: recipe.kl_warmup,
+        ema: recipe.ema,
+        on_collapse: match flags.on_collapse.as_deref() {
+            None | Some("stop") => OnCollapse::Stop,
+            Some("warn") => OnCollapse::Warn,
+            Some(other) => return Err(misuse(format!("--on-collapse {other}: use stop or warn"))),
+        },
+        holdout: None,
     })
+}
+
+/// What is held out of `images` images.
+fn holdout(flags: &Train, recipe: &Recipe, images: usize) -> Result<Option<Holdout>> {
+    // A guard has to see enough images to tell a collapse from chance, at little cost.
+    let usual = if recipe.fast { (images / 10).min(256) } else { 0 };
+    let count = flags.holdout.unwrap_or(usual);
+    if count == 0 {
+        let given = [
+            ("--holdout-steps", flags.holdout_steps.is_some()),
+            ("--holdout-draws", flags.holdout_draws.is_some()),
+            ("--on-collapse", flags.on_collapse.is_some()),
+        ];
+        return match given.iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(misuse(format!("{flag} needs images held out: --holdout N"))),
+            None => Ok(None),
+        };
+    }
+    let steps = flags.holdout_steps.unwrap_or(10) as u64;
+    let attack = Pgd {
+        eps: recipe.eps,
+        steps,
+        // Madry et al. 2018: enough to cross the ball, and to come back.
+        step_size: (2.5 * recipe.eps / steps.max(1) as f64).max(f64::MIN_POSITIVE),
+        random_start: true,
+        draws: flags.holdout_draws.unwrap_or(1) as u64,
+    };
+    Ok(Some(Holdout { images: count, attack, samples: HOLDOUT_SAMPLES }))
 }
 
 /// The published code's augmentation, if it is asked for.
@@ -168,13 +224,6 @@ fn augmented(settings: Settings, flags: &Train) -> Result<Settings> {
         other => return Err(misuse(format!("--augment {other}: use auto, on or off"))),
     };
     Ok(if on { Settings { crop_padding: 4, flip: true, ..settings } } else { settings })
-}
-
-/// The prior that training uses is the model's from now on.
-pub(crate) fn note_prior(network: &mut Model, recipe: &Recipe) {
-    if let Some(prior) = recipe.training.prior.filter(|_| recipe.defense.is_bayesian()) {
-        passes::note_prior(network, prior);
-    }
 }
 
 fn create_folder(path: &Path) -> Result<()> {

@@ -26,10 +26,12 @@ pub const LEARNING_RATE: &str = "learning_rate";
 pub const STEP: &str = "optimizer_step";
 /// The factor of the KL: alpha / number of training images.
 pub const KL_SCALE: &str = "kl_scale";
-/// The minimised sum: mean cross-entropy + scale * KL.
+/// What training minimises: the mean loss of the images + scale * KL.
 pub const LOSS: &str = "loss";
 /// The mean cross-entropy.
 pub const CROSS_ENTROPY: &str = "cross_entropy";
+/// The mean KL between the probabilities of clean and of attacked images, of TRADES.
+pub const DIVERGENCE: &str = "divergence";
 /// The KL, without its factor.
 pub const KL: &str = "kl";
 /// The number of images whose greatest logit is at the label.
@@ -37,6 +39,16 @@ pub const CORRECT: &str = "correct";
 /// The loss of each image, `[N]`.
 pub const LOSSES: &str = "losses";
 
+/// How much of an average over steps is kept at a step, 0 to 1.
+pub const EMA_DECAY: &str = "ema_decay";
+
+/// What follows a weight's name in the names of the means of its posterior.
+pub const MEAN: &str = ".mean";
+/// The same for the logarithms of the standard deviations.
+pub const LOG_STD: &str = ".log_std";
+/// What follows the name of a parameter or running statistic in the name of its average over
+/// steps.
+pub const EMA: &str = ".ema";
 /// What follows a parameter's name in the name of the optimizer's state that belongs to
 /// it: SGD's velocity.
 pub const VELOCITY: &str = ".velocity";

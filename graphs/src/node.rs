@@ -76,8 +76,10 @@ pub enum Role {
     Label,
     /// Trained parameters, optimizer moments, running statistics.
     State,
-    /// Standard normal noise, fresh at every run.
+    /// Standard normal noise, fresh at every run; all images of a batch see the same.
     Noise,
+    /// The same, of its own for every image: `[N, ...]`.
+    ImageNoise,
     /// A number that the caller sets: radius, step size, learning rate.
     Scalar,
 }

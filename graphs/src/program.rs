@@ -75,6 +75,7 @@ fn role_name(role: Role) -> &'static str {
         Role::Label => "label",
         Role::State => "state",
         Role::Noise => "noise",
+        Role::ImageNoise => "image-noise",
         Role::Scalar => "scalar",
     }
 }

@@ -186,6 +186,7 @@ fn role(node: &Node) -> &'static str {
         Kind::Input(Role::Label) => " label",
         Kind::Input(Role::State) => " state",
         Kind::Input(Role::Noise) => " noise",
+        Kind::Input(Role::ImageNoise) => " image-noise",
         Kind::Input(Role::Scalar) => " scalar",
         _ => "",
     }

@@ -19,11 +19,14 @@ pub enum Defense {
     Bnn,
     /// Adversarial training of a Bayesian network (Adv-BNN, Liu et al. 2019).
     AdvBnn,
+    /// Plain training of a network with noise layers (random self-ensemble, Liu et al. 2018).
+    Rse,
 }
 
 impl Defense {
     /// Every defence.
-    pub const ALL: [Defense; 4] = [Defense::None, Defense::Adv, Defense::Bnn, Defense::AdvBnn];
+    pub const ALL: [Defense; 5] =
+        [Defense::None, Defense::Adv, Defense::Bnn, Defense::AdvBnn, Defense::Rse];
 
     /// True when training attacks its images.
     pub fn is_adversarial(self) -> bool {
@@ -60,6 +63,7 @@ impl fmt::Display for Defense {
             Defense::Adv => "adv",
             Defense::Bnn => "bnn",
             Defense::AdvBnn => "adv-bnn",
+            Defense::Rse => "rse",
         })
     }
 }
@@ -70,7 +74,7 @@ impl FromStr for Defense {
     fn from_str(text: &str) -> Result<Defense> {
         let found = Defense::ALL.into_iter().find(|defense| defense.to_string() == text);
         found.ok_or_else(|| {
-            Error::Model(format!("no defence `{text}`; use none, adv, bnn or adv-bnn"))
+            Error::Model(format!("no defence `{text}`; use none, adv, bnn, adv-bnn or rse"))
         })
     }
 }

@@ -21,6 +21,7 @@ mod loss;
 mod loss_gradient;
 mod lower;
 mod naming;
+mod noise_layers;
 mod normalize;
 mod obstacles;
 pub mod ops;
@@ -28,6 +29,7 @@ mod optimizer;
 mod pass;
 mod platform;
 mod postpone;
+mod prior;
 mod quantized;
 mod sources;
 mod splice;
@@ -41,8 +43,8 @@ pub use activations::{Activations, activations};
 pub use architecture::Architecture;
 pub use batch::{FixBatch, FreeBatch, fixed_batch, try_free_batch};
 pub use compile::{
-    AttackLoss, KlScope, Training, attack, image_gradient, initial_state, note_prior, noted_prior,
-    predict, store_state, update,
+    AttackLoss, Estimator, KlScope, Loss, Training, attack, image_gradient, initial_state,
+    note_prior, noted_prior, predict, store_state, training_attack, update,
 };
 pub use defense::Defense;
 pub use error::{Error, Result};
@@ -53,11 +55,13 @@ pub use inline::Inline;
 pub use layers::{Layer, Weight, weights};
 pub use loss_gradient::loss_gradient;
 pub use lower::Lower;
+pub use noise_layers::{NoiseLayer, NoiseLayers, noise_layers};
 pub use normalize::Normalize;
 pub use obstacles::obstacles;
 pub use optimizer::{Carried, Optimizer, Schedule};
 pub use pass::{Pass, Pipeline, Sweep};
 pub use platform::{Build, Platform};
+pub use prior::{Mixture, Prior};
 pub use sources::{stored, stored_name};
 pub use survey::{Left, Survey, survey};
 pub use tape::{Tape, signed};

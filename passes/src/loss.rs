@@ -1,8 +1,7 @@
-//! The terms of the ELBO: cross-entropy of the labels and KL to the prior.
+//! What a classifier's outputs lose: cross-entropies, and divergences of probabilities.
 
 use graphs::{DType, Graph, Op, Value};
 
-use crate::variational::Posterior;
 use crate::{Error, Result, Tape};
 
 /// What a classifier computes before the Softmax at its end, if it has one: its first
@@ -93,6 +92,31 @@ pub(crate) fn cross_entropy(tape: &mut Tape, logits: Value, labels: Value) -> Re
     tape.apply("Neg", &[sum])
 }
 
+/// Cross-entropy of each example to the uniform distribution, `[N]`: the mean over the classes
+/// of `-log softmax(logits)`.
+///
+/// # Errors
+/// When the logits are not of shape `[N, classes]`.
+pub(crate) fn uniform_cross_entropy(tape: &mut Tape, logits: Value) -> Result<Value> {
+    let log = tape.op(Op::new("LogSoftmax").with("axis", -1), &[logits])?;
+    let axis = tape.ints(&[1]);
+    let mean = tape.op(Op::new("ReduceMean").with("keepdims", 0), &[log, axis])?;
+    tape.apply("Neg", &[mean])
+}
+
+/// KL(softmax(p) || softmax(q)) of each example, `[N]`, for logits p and q `[N, classes]`.
+///
+/// # Errors
+/// When they are not of one shape.
+pub(crate) fn divergence(tape: &mut Tape, p: Value, q: Value) -> Result<Value> {
+    let log_softmax = || Op::new("LogSoftmax").with("axis", -1);
+    let [log_p, log_q] = [tape.op(log_softmax(), &[p])?, tape.op(log_softmax(), &[q])?];
+    let weights = tape.apply("Exp", &[log_p])?;
+    let difference = tape.apply("Sub", &[log_p, log_q])?;
+    let products = tape.apply("Mul", &[weights, difference])?;
+    tape.reduce_sum(products, &[1], false)
+}
+
 /// `[N, classes]` of the type of `like`: 1 at the label, 0 elsewhere.
 ///
 /// # Errors
@@ -121,43 +145,6 @@ pub(crate) fn correct(tape: &mut Tape, logits: Value, labels: Value) -> Result<V
     let equal = tape.apply("Equal", &[best, labels])?;
     let hits = tape.cast(equal, DType::F32)?;
     tape.reduce_sum(hits, &[0], false)
-}
-
-/// KL(N(mean, exp(log_std)^2) || N(0, prior^2)), summed over the elements of every
-/// posterior: `log(prior) - s + (exp(2 s) + mean^2) / (2 prior^2) - 1/2` (Adv-BNN,
-/// section 3.2).
-///
-/// # Errors
-/// When there is no posterior.
-pub(crate) fn kl(tape: &mut Tape, posteriors: &[Posterior], prior: f32) -> Result<Value> {
-    let prior = f64::from(prior);
-    let mut total: Option<Value> = None;
-    for posterior in posteriors {
-        let (mean, s) = (posterior.mean, posterior.log_std);
-        let two = tape.number(2.0, s)?;
-        let double = tape.apply("Mul", &[s, two])?;
-        let variance = tape.apply("Exp", &[double])?;
-        let square = tape.apply("Mul", &[mean, mean])?;
-        let sum = tape.apply("Add", &[variance, square])?;
-        let precision = tape.number(0.5 / (prior * prior), s)?;
-        let scaled = tape.apply("Mul", &[sum, precision])?;
-        let difference = tape.apply("Sub", &[scaled, s])?;
-        // The constant enters per element: added to the sum, it would cost the sum's
-        // float32 digits.
-        let constant = tape.number(prior.ln() - 0.5, s)?;
-        let element = tape.apply("Add", &[difference, constant])?;
-        let axes: Vec<usize> = (0..tape.shape(mean)?.len()).collect();
-        let part = tape.reduce_sum(element, &axes, false)?;
-        total = Some(match total {
-            None => part,
-            Some(total) => tape.apply("Add", &[total, part])?,
-        });
-    }
-    total.ok_or_else(|| {
-        Error::Model(
-            "there is no variational node, so no KL; run `advbnn convert` first".to_owned(),
-        )
-    })
 }
 
 #[cfg(test)]

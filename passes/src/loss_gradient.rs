@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use graphs::{DType, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, names};
 
 use crate::pass::{Pass, Pipeline, Sweep};
-use crate::{Error, FixBatch, Fold, Lower, Result, Tape, gradients, loss, variational};
+use crate::{
+    Error, FixBatch, Fold, Lower, Result, Tape, gradients, loss, noise_layers, variational,
+};
 
 /// From the model's inputs and `labels` int64 `[N]` to `loss` `[]` (mean softmax
 /// cross-entropy), `NAME.grad` for every name of `wrt` (inputs or initializers; none
@@ -25,6 +27,7 @@ pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Res
         let fact = graph.fact(posterior.mean).clone();
         Ok(Some(graph.input(&format!("{}.noise", posterior.name), Role::Noise, fact)))
     })?;
+    noise_layers::open(&mut model)?;
     let targets = targets(&model.graph, wrt)?;
     let constants = open(&mut model.graph, &targets);
     Fold.run(&mut model)?;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use graphs::{Kind, Model, NodeId, Role};
 
 use crate::ops::{self, Gradient};
-use crate::{Result, layers, variational};
+use crate::{Result, layers, noise_layers, variational};
 
 /// Every node between a data input or a weight and an output that has no gradient rule,
 /// as a sentence that names it, in the order of the nodes. Empty for what the
@@ -24,6 +24,10 @@ fn found(model: &Model) -> Result<Vec<String>> {
     for id in graph.op_order()?.into_iter().filter(|id| above.contains(id)) {
         let node = graph.node(id);
         let Some(op) = node.op() else { continue };
+        if noise_layers::is_noise_layer(graph, id) {
+            below.insert(id);
+            continue;
+        }
         let random = variational::is_variational(graph, id);
         let reached = graph.arguments(id).iter().flatten().any(|v| below.contains(&v.node));
         if !reached && !random {

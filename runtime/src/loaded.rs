@@ -15,6 +15,8 @@ use crate::{Error, Result};
 pub(crate) struct Loaded {
     /// One for each shard.
     sessions: Vec<Box<dyn Session>>,
+    /// The images of each shard.
+    sizes: Vec<usize>,
     /// Of the first shard: shapes of the inputs and outputs as far as they are known.
     graph: Graph,
     noise: Vec<Noise>,
@@ -24,7 +26,11 @@ pub(crate) struct Loaded {
 struct Noise {
     name: String,
     hash: u64,
+    /// That of the whole batch.
     shape: Vec<usize>,
+    /// The rows of each image, of which a shard takes those of its own images; otherwise all
+    /// shards take the same numbers.
+    per_image: Option<usize>,
     /// Mean and log-std in the state, where the input takes drawn weights.
     posterior: Option<(String, String)>,
 }
@@ -34,7 +40,7 @@ impl Loaded {
     ///
     /// # Errors
     /// When it cannot be compiled, the engine refuses it, or it draws noise of no fixed
-    /// shape.
+    /// shape, or noise of images for another number of them.
     pub(crate) fn new(
         engine: &dyn Engine,
         shards: &[usize],
@@ -56,20 +62,22 @@ impl Loaded {
             let node = graph.node(id);
             match node.kind {
                 Kind::Input(Role::Scalar) => scalars.push(node.name.clone()),
-                Kind::Input(Role::Noise) => {
+                Kind::Input(role @ (Role::Noise | Role::ImageNoise)) => {
                     let name = node.name.clone();
+                    let mut shape = known(&graph, id.into(), &name)?;
+                    let per_image = match role {
+                        Role::ImageNoise => Some(whole(&mut shape, shards, &name)?),
+                        _ => None,
+                    };
+                    let hash = hash_name(&noise_name(&name));
                     let draw = draws.iter().find(|draw| draw.input == name);
-                    noise.push(Noise {
-                        hash: hash_name(&noise_name(&name)),
-                        shape: known(&graph, id.into(), &name)?,
-                        posterior: draw.map(|draw| (draw.mean.clone(), draw.log_std.clone())),
-                        name,
-                    });
+                    let posterior = draw.map(|draw| (draw.mean.clone(), draw.log_std.clone()));
+                    noise.push(Noise { name, hash, shape, per_image, posterior });
                 }
                 _ => {}
             }
         }
-        Ok(Loaded { sessions, graph, noise, scalars })
+        Ok(Loaded { sessions, sizes: shards.to_vec(), graph, noise, scalars })
     }
 
     /// Whether two runs on the same images may differ.
@@ -132,16 +140,66 @@ impl Loaded {
         let wanted = scalars.iter().filter(|(name, _)| self.scalars.iter().any(|s| s == name));
         let scalars: Vec<(&str, [f32; 1])> =
             wanted.map(|&(name, value)| (name, [value as f32])).collect();
-        let noise = self.noise.iter().zip(buffers.iter());
-        let feeds: Vec<Feed> = noise
-            .map(|(noise, values)| Feed::new(&noise.name, &noise.shape, values))
-            .chain(scalars.iter().map(|(name, value)| Feed::new(name, &[], value)))
-            .collect();
-        if let ([session], [state]) = (self.sessions.as_mut_slice(), &mut *states) {
-            return Ok(vec![Outputs(session.run(state, &feeds)?)]);
+        let (noise, scalars) = (&self.noise, &scalars);
+        let starts = self.sizes.iter().scan(0, |end, size| {
+            let start = *end;
+            *end += size;
+            Some((start, *size))
+        });
+        let all: Vec<_> = starts.map(|(start, size)| parts(noise, buffers, start, size)).collect();
+        if let ([session], [state], [parts]) =
+            (self.sessions.as_mut_slice(), &mut *states, all.as_slice())
+        {
+            return Ok(vec![Outputs(session.run(state, &feeds(parts, scalars))?)]);
         }
-        let shards = self.sessions.par_iter_mut().zip(states).with_max_len(1);
-        shards.map(|(session, state)| session.run(state, &feeds).map(Outputs)).collect()
+        let shards = self.sessions.par_iter_mut().zip(states).zip(&all).with_max_len(1);
+        let run = |((session, state), parts): ((&mut Box<dyn Session>, &mut State), &Vec<_>)| {
+            session.run(state, &feeds(parts, scalars)).map(Outputs)
+        };
+        shards.map(run).collect()
+    }
+}
+
+/// What one shard takes of a noise: its name, shape and numbers.
+type Part<'a> = (&'a str, Vec<usize>, &'a [f32]);
+
+/// The noise of the shard whose `size` images begin at number `start`.
+fn parts<'a>(
+    noise: &'a [Noise],
+    buffers: &'a [Vec<f32>],
+    start: usize,
+    size: usize,
+) -> Vec<Part<'a>> {
+    let part = |(noise, values): (&'a Noise, &'a Vec<f32>)| {
+        let mut shape = noise.shape.clone();
+        let mut values = values.as_slice();
+        if let (Some(rows), Some(first)) = (noise.per_image, shape.first_mut()) {
+            let image = rows * (values.len() / (*first).max(1));
+            values = values.get(start * image..(start + size) * image).unwrap_or_default();
+            *first = rows * size;
+        }
+        (noise.name.as_str(), shape, values)
+    };
+    noise.iter().zip(buffers).map(part).collect()
+}
+
+fn feeds<'a>(noise: &'a [Part], scalars: &'a [(&str, [f32; 1])]) -> Vec<Feed<'a>> {
+    let noise = noise.iter().map(|(name, shape, values)| Feed::new(name, shape, values));
+    noise.chain(scalars.iter().map(|(name, value)| Feed::new(name, &[], value))).collect()
+}
+
+/// Makes the shape of the first shard's noise that of all shards; returns the rows of an image.
+fn whole(shape: &mut [usize], shards: &[usize], name: &str) -> Result<usize> {
+    match (shape.first_mut(), shards.first()) {
+        (Some(rows), Some(&images)) if images > 0 && rows.is_multiple_of(images) => {
+            let per_image = *rows / images;
+            *rows = per_image * shards.iter().sum::<usize>();
+            Ok(per_image)
+        }
+        (_, images) => Err(Error::Program(format!(
+            "input `{name}` is noise of {shape:?}, not of {} images",
+            images.unwrap_or(&0)
+        ))),
     }
 }
 

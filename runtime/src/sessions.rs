@@ -36,8 +36,8 @@ pub enum Loss {
 
 /// Makes the program of some purpose for batches of so many images. The programs of a
 /// model read and carry one state, under the names of [`graphs::names`]. Programs that
-/// attack or predict compute each image on its own and take the same noise for any batch
-/// size, so that a batch may be cut into shards.
+/// attack or predict compute each image on its own, and their noise is either the same for any
+/// batch size or each image's own, so that a batch may be cut into shards.
 pub type Compile<'a> =
     dyn Fn(Purpose, usize) -> Result<Program, Box<dyn std::error::Error + Send + Sync>> + 'a;
 

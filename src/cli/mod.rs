@@ -1,11 +1,13 @@
 //! The command line as clap parses it; what it means is decided by the commands.
 
+mod reproduce;
 mod training;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use reproduce::Reproduce;
 pub use training::{Compile, Train, TrainingFlags};
 
 /// Turns a trained ONNX classifier into a robust Bayesian one, and runs it anywhere ONNX runs.
@@ -71,7 +73,7 @@ pub enum Command {
     /// Rewrite layers into variational ones
     Convert(Convert),
     /// Write the training programs as ONNX files
-    Compile(Compile),
+    Compile(Box<Compile>),
     /// Write the gradient of the loss as an ONNX file
     Gradient(Gradient),
     /// Train
@@ -88,6 +90,8 @@ pub enum Command {
     Bench(Bench),
     /// Find or install ONNX Runtime
     Runtime(Runtime),
+    /// Experiments of the paper
+    Reproduce(Box<Reproduce>),
     /// The whole job on data that ships with the program
     Quickstart(Quickstart),
 }
@@ -384,7 +388,7 @@ pub struct Predict {
 pub struct Bench {
     /// An ONNX file
     pub model: PathBuf,
-    /// none, adv, bnn or adv-bnn
+    /// none, adv, bnn, adv-bnn or rse
     #[arg(long, default_value = "adv-bnn")]
     pub defense: String,
     /// Images of a batch

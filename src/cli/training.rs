@@ -7,7 +7,7 @@ use clap::Args;
 /// What training and compiling share.
 #[derive(Clone, Debug, Args)]
 pub struct TrainingFlags {
-    /// none, adv, bnn or adv-bnn [default: adv-bnn]
+    /// none, adv, bnn, adv-bnn or rse [default: adv-bnn]
     #[arg(long)]
     pub defense: Option<String>,
     /// Radius of the training attack, L-infinity in [0, 1], as a number or a fraction
@@ -23,21 +23,53 @@ pub struct TrainingFlags {
     /// Start the training attack at a random point of the ball
     #[arg(long)]
     pub random_start: bool,
+    /// Single-step training (Wong et al. 2020): one step of 1.25 eps from a random start; unless
+    /// --holdout says otherwise, a tenth of the images (at most 256) tells whether it collapses
+    #[arg(long)]
+    pub fast: bool,
+    /// What training minimises: cross-entropy of the attacked images, or trades: that of the
+    /// clean ones + BETA * KL(clean || attacked probabilities), which the attack, always from a
+    /// random start, maximises [default: cross-entropy]
+    #[arg(long, value_name = "LOSS")]
+    pub loss: Option<String>,
+    /// Weighs robustness against accuracy with --loss trades [default: 6]
+    #[arg(long, value_name = "BETA")]
+    pub trades_beta: Option<f32>,
+    /// Share of the uniform distribution in the labels, 0 to 1 [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub label_smoothing: Option<f32>,
     /// Factor of KL / number of images [default: 1.0]
     #[arg(long)]
     pub alpha: Option<f64>,
-    /// Standard deviation of the prior [default: what convert noted, or 0.05]
-    #[arg(long)]
-    pub prior: Option<f32>,
+    /// Epochs, also parts of one, over which alpha rises from 0 [default: 0]
+    #[arg(long, value_name = "EPOCHS")]
+    pub kl_warmup: Option<f64>,
+    /// Prior of the weights: a standard deviation; mixture:SHARE,STD,STD, two Gaussians; or
+    /// spike-and-slab:SHARE,SLAB[,SPIKE], that share within the SPIKE [default: SLAB / 100]. The KL
+    /// of the last two is estimated from the draw [default: what convert noted, or 0.05]
+    #[arg(long, value_name = "PRIOR")]
+    pub prior: Option<String>,
+    /// What training draws: weights, once for a batch; or local, the activations of products
+    /// with random weights, for each image [default: weights]
+    #[arg(long, value_name = "WHAT")]
+    pub estimator: Option<String>,
     /// Weight draws per attack step [default: 1]
     #[arg(long)]
     pub draws: Option<usize>,
     /// Which posteriors the KL sums over: all, or last-layer as the published code
     #[arg(long)]
     pub kl_scope: Option<String>,
-    /// adam or sgd [default: adam; sgd for none and adv]
+    /// Standard deviations of the noise layers of rse: in front of the first convolution, and of
+    /// each later one [default: 0.2,0.1]
+    #[arg(long, value_name = "FIRST,LATER")]
+    pub noise: Option<String>,
+    /// adam or sgd [default: adam; sgd for none, adv and rse]
     #[arg(long)]
     pub optimizer: Option<String>,
+    /// Keep averages over steps of parameters and running statistics, this much of them at a
+    /// step, such as 0.999; they are judged and become model.onnx [default: none]
+    #[arg(long, value_name = "DECAY")]
+    pub ema: Option<f64>,
     /// Learning rate [default: 0.01]
     #[arg(long)]
     pub lr: Option<f64>,
@@ -71,10 +103,12 @@ pub struct Compile {
 #[command(after_help = "Examples:\n  \
     advbnn convert net.onnx -o bayes.onnx --init-s 0.02\n  \
     advbnn train bayes.onnx --data cifar10 -o run --alpha 0.02 --lr 0.001 --schedule cosine --epochs 5\n  \
-    advbnn train bayes.onnx --data cifar10 -o run --resume\n\n\
+    advbnn train bayes.onnx --data cifar10 -o run --resume\n  \
+    advbnn train net.onnx --data cifar10 -o rse --defense rse --epochs 30\n  \
+    advbnn train net.onnx --data cifar10 -o fast --defense adv --fast --ema 0.999 --holdout 500\n\n\
     Ctrl-C saves and stops; --resume goes on from there, with the same result as an uninterrupted run.")]
 pub struct Train {
-    /// An ONNX file: variational for bnn and adv-bnn, any for none and adv
+    /// An ONNX file: variational for bnn and adv-bnn, plain for none, adv and rse
     pub model: PathBuf,
     /// Training data: IDX, CIFAR-10 or STL-10 binary, .npz, .parquet, or a folder of class folders
     #[arg(long, value_name = "DIR")]
@@ -103,6 +137,21 @@ pub struct Train {
     /// Seed of shuffling, augmentation and noise
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Keep N images, chosen by the seed, out of the training; their accuracy under PGD after
+    /// each epoch decides which is the best [default: 0; with --fast a tenth, at most 256]
+    #[arg(long, value_name = "N")]
+    pub holdout: Option<usize>,
+    /// Steps of the attack on them, at the training radius, each of 2.5 eps / steps, from a
+    /// random start [default: 10]
+    #[arg(long, value_name = "N")]
+    pub holdout_steps: Option<usize>,
+    /// Weight draws that a step of that attack averages [default: 1]
+    #[arg(long, value_name = "N")]
+    pub holdout_draws: Option<usize>,
+    /// stop or warn when fewer than a fifth of the held-out images of the best epoch withstand
+    /// the attack [default: stop]
+    #[arg(long, value_name = "WHAT")]
+    pub on_collapse: Option<String>,
     /// Which part of the data
     #[arg(long, default_value = "train")]
     pub split: String,

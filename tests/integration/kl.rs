@@ -1,7 +1,7 @@
 //! Every variational node reaches the KL of the update program.
 
 use graphs::{DType, Fact, Graph, Model, Op, Program, Role, Tensor, Value, names};
-use passes::{KlScope, Optimizer, Training};
+use passes::{Defense, KlScope, Optimizer, Training};
 
 use crate::engines::{Runner, Values, engines};
 use crate::models::{
@@ -42,7 +42,7 @@ struct Update<'m> {
 impl Update<'_> {
     fn new(model: &Model, kl_scope: KlScope) -> Update<'_> {
         let optimizer = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
-        let training = Training { optimizer, kl_scope, prior: None, momentum: 0.1 };
+        let training = Training { optimizer, kl_scope, ..Training::published(Defense::AdvBnn) };
         let program = passes::update(model, BATCH, &training).expect("an update program");
         let mut feeds = update_feeds(&program, 1, BATCH, [0.0, 1.0, 1.0]);
         let shape =

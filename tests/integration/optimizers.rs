@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use graphs::{DType, Fact, Graph, Model, Op, Program, Role, Tensor, names};
-use passes::{InitStd, KlScope, Optimizer, Training};
+use passes::{Defense, InitStd, Optimizer, Training};
 
 use crate::engines::{Runner, engines};
 use crate::models::{
@@ -169,8 +169,8 @@ fn assert_near(found: &[f64], expected: &[f64], tolerance: f64, what: &str) {
 
 fn steps_agree(optimizer: Optimizer) {
     let model = tiny();
-    let kl_scope = KlScope::All;
-    let training = Training { optimizer, kl_scope, prior: None, momentum: MOMENTUM };
+    let training =
+        Training { optimizer, momentum: MOMENTUM, ..Training::published(Defense::AdvBnn) };
     let program: Program = passes::update(&model, BATCH, &training).expect("an update program");
     let initial = initial_state(&model, &[&program]);
     for engine in engines() {

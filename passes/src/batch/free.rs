@@ -6,7 +6,7 @@ use graphs::{Dim, Graph, NodeId, Value};
 
 use super::axis::{Held, candidates};
 use crate::naming::Names;
-use crate::{Error, Result, fold, variational};
+use crate::{Error, Result, fold, noise_layers, variational};
 
 /// A batch size that divides no size of a real model: prime, and out of the way.
 pub(super) const STRANGE: usize = 65_521;
@@ -56,6 +56,7 @@ impl Probe<'_> {
     fn new<'g>(graph: &'g mut Graph, inputs: &[Value], baked: usize) -> Result<Probe<'g>> {
         let mut fixed = graph.clone();
         variational::expand(&mut fixed, |_, _| Ok(None))?;
+        noise_layers::expand(&mut fixed, |_, _| Ok(None))?;
         let mut strange = fixed.clone();
         for &input in inputs.iter().filter(|v| first(graph, **v) == Some(&Dim::Known(baked))) {
             super::set_first(&mut strange, input, &Dim::Known(STRANGE));

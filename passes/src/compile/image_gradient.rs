@@ -2,6 +2,7 @@
 
 use graphs::{Model, Program, Role, names};
 
+use super::Estimator;
 use super::prepare::{Drawn, prepare};
 use crate::absorb::absorb_normalization;
 use crate::{Build, Result, dlr, gradients, loss};
@@ -26,7 +27,7 @@ pub enum AttackLoss {
 /// As [`super::predict`], when an operator has no gradient rule, or when the model has too few
 /// classes for the loss.
 pub fn image_gradient(model: &Model, build: impl Into<Build>, loss: AttackLoss) -> Result<Program> {
-    let mut prepared = prepare(model, build.into(), Drawn::Outside)?;
+    let mut prepared = prepare(model, build.into(), Estimator::Weights, Drawn::Outside)?;
     let images = prepared.images;
     let labels = prepared.labels();
     let fact = prepared.graph.fact(labels).clone();

@@ -6,29 +6,40 @@
 mod image_gradient;
 mod prepare;
 mod state;
+mod twin;
+mod update;
 
 use graphs::{Model, Program, Role, Value, names};
 
 use crate::absorb::absorb_normalization;
 use crate::optimizer::{Carried, Optimizer};
-use crate::{Build, Defense, Error, Result, gradients, loss, statistics};
+use crate::{Build, Defense, Prior, Result, gradients, loss};
 
 pub use image_gradient::{AttackLoss, image_gradient};
-use prepare::{Drawn, prepare};
+use prepare::{Drawn, Prepared, prepare};
 pub use state::{initial_state, note_prior, noted_prior, store_state};
+use twin::twin;
+pub use update::update;
 
-/// What the update step minimises besides the cross-entropy, and how.
+/// What the update step minimises, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Training {
     /// The optimizer.
     pub optimizer: Optimizer,
+    /// What it minimises besides the KL.
+    pub loss: Loss,
+    /// The share of the uniform distribution in the labels (Szegedy et al. 2016), 0 to 1.
+    pub label_smoothing: f32,
     /// Which posteriors the KL sums over.
     pub kl_scope: KlScope,
-    /// The standard deviation of the prior; `None` takes the one that `convert` noted
-    /// in the model.
-    pub prior: Option<f32>,
+    /// The prior; `None` takes the one that is noted in the model.
+    pub prior: Option<Prior>,
+    /// What is drawn.
+    pub estimator: Estimator,
     /// The share of the new batch in running statistics.
     pub momentum: f32,
+    /// Whether averages over steps are kept of parameters and running statistics.
+    pub ema: bool,
 }
 
 impl Training {
@@ -37,11 +48,40 @@ impl Training {
     pub fn published(defense: Defense) -> Training {
         Training {
             optimizer: if defense.is_bayesian() { Optimizer::ADAM } else { Optimizer::SGD },
+            loss: Loss::CrossEntropy,
+            label_smoothing: 0.0,
             kl_scope: KlScope::All,
             prior: None,
+            estimator: Estimator::Weights,
             momentum: 0.1,
+            ema: false,
         }
     }
+}
+
+/// What training minimises on images and attacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Loss {
+    /// The cross-entropy of the attacked images, which the attack maximises (Madry et al.
+    /// 2018).
+    #[default]
+    CrossEntropy,
+    /// TRADES (Zhang et al. 2019, eq. 5): the cross-entropy of the clean images + `beta` *
+    /// KL(clean probabilities || attacked ones), which the attack maximises.
+    Trades {
+        /// Weighs robustness against accuracy; 6 in the paper.
+        beta: f32,
+    },
+}
+
+/// What training draws at every run of the network (Adv-BNN, section 3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Estimator {
+    /// The weights, once for all images of a batch (Blundell et al. 2015), as prediction does.
+    #[default]
+    Weights,
+    /// The activations of products with random weights, for each image (Kingma et al. 2015).
+    Local,
 }
 
 /// Which posteriors the KL sums over.
@@ -60,7 +100,7 @@ pub enum KlScope {
 /// # Errors
 /// When the model is no image classifier or holds an operator without a rule.
 pub fn predict(model: &Model, build: impl Into<Build>) -> Result<Program> {
-    let mut prepared = prepare(model, build.into(), Drawn::Outside)?;
+    let mut prepared = prepare(model, build.into(), Estimator::Weights, Drawn::Outside)?;
     absorb_normalization(&mut prepared.graph)?;
     let tape = &mut prepared.tape("predict");
     let logits = loss::logits(tape)?;
@@ -81,20 +121,61 @@ pub fn predict(model: &Model, build: impl Into<Build>) -> Result<Program> {
 /// # Errors
 /// As [`predict`], or when an operator has no gradient rule.
 pub fn attack(model: &Model, build: impl Into<Build>) -> Result<Program> {
-    let mut prepared = prepare(model, build.into(), Drawn::Outside)?;
-    let images = prepared.images;
+    entropy_attack(prepare(model, build.into(), Estimator::Weights, Drawn::Outside)?)
+}
+
+/// The attack that training makes: on what its loss says, drawing what it draws.
+///
+/// Of TRADES the losses are KL(probabilities of `clean` || those of `images`), both for the same
+/// draw, and no labels are read. They have no slope where the images are the clean ones, so the
+/// attack has to start elsewhere.
+///
+/// # Errors
+/// As [`attack`].
+pub fn training_attack(
+    model: &Model,
+    build: impl Into<Build>,
+    training: &Training,
+) -> Result<Program> {
+    let prepared = prepare(model, build.into(), training.estimator, Drawn::Outside)?;
+    match training.loss {
+        Loss::CrossEntropy => entropy_attack(prepared),
+        Loss::Trades { .. } => divergence_attack(prepared),
+    }
+}
+
+fn entropy_attack(mut prepared: Prepared) -> Result<Program> {
+    absorb_normalization(&mut prepared.graph)?;
     let labels = prepared.labels();
+    let clean = prepared.clean();
+    let tape = &mut prepared.tape("attack");
+    let logits = loss::logits(tape)?;
+    let losses = loss::cross_entropy(tape, logits, labels)?;
+    step_of_pgd(prepared, clean, losses)
+}
+
+fn divergence_attack(mut prepared: Prepared) -> Result<Program> {
+    absorb_normalization(&mut prepared.graph)?;
+    let clean = prepared.clean();
+    let images = prepared.images;
+    let attacked = loss::logits(&mut prepared.tape("attack"))?;
+    let twins = twin(&mut prepared.graph, [(images, clean)].into())?;
+    let natural = twins.get(&attacked).copied().unwrap_or(attacked);
+    let tape = &mut prepared.tape("attack");
+    let losses = loss::divergence(tape, natural, attacked)?;
+    step_of_pgd(prepared, clean, losses)
+}
+
+/// A step that makes `losses` `[N]` greater.
+fn step_of_pgd(mut prepared: Prepared, clean: Value, losses: Value) -> Result<Program> {
+    let images = prepared.images;
     let fact = prepared.graph.fact(images).clone();
-    let clean = prepared.graph.input(names::CLEAN, Role::Data, fact.clone());
     let before = prepared.graph.input(names::GRADIENT, Role::State, fact);
     let keep = prepared.scalar(names::KEEP);
     let radius = prepared.scalar(names::RADIUS);
     let step_size = prepared.scalar(names::STEP_SIZE);
 
-    absorb_normalization(&mut prepared.graph)?;
     let tape = &mut prepared.tape("attack");
-    let logits = loss::logits(tape)?;
-    let losses = loss::cross_entropy(tape, logits, labels)?;
     let sum = tape.reduce_sum(losses, &[0], false)?;
     let mut gradient = tape.apply("Mul", &[before, keep])?;
     for part in gradients(tape, sum, &[images])? {
@@ -111,60 +192,4 @@ pub fn attack(model: &Model, build: impl Into<Build>) -> Result<Program> {
     let next = tape.apply("Clip", &[inside, zero, one])?;
     let carried = [Carried { old: images, new: next }, Carried { old: before, new: gradient }];
     prepared.program(&[(names::LOSSES, losses)], &carried)
-}
-
-/// One training step on the (attacked) `images`: forward with batch statistics, mean
-/// cross-entropy + `kl_scale` * KL, backward, optimizer. Carries parameters, optimizer
-/// state and running statistics; returns `loss`, `cross_entropy`, `kl` (only with
-/// posteriors) and `correct`.
-///
-/// # Errors
-/// As [`attack`], or when nothing is to be trained.
-pub fn update(model: &Model, build: impl Into<Build>, training: &Training) -> Result<Program> {
-    let mut prepared = prepare(model, build.into(), Drawn::Inside)?;
-    if prepared.trained.is_empty() {
-        return Err(Error::Model("the model has no weights to train".to_owned()));
-    }
-    let prior = training.prior.map_or_else(|| noted_prior(model), Ok)?;
-    let running = statistics::use_batch_statistics(&mut prepared.graph, training.momentum)?;
-    let labels = prepared.labels();
-    let learning_rate = prepared.scalar(names::LEARNING_RATE);
-    let step = prepared.scalar(names::STEP);
-    let kl_scale = prepared.scalar(names::KL_SCALE);
-    let scope = match training.kl_scope {
-        KlScope::All => prepared.posteriors.clone(),
-        KlScope::LastLayer => std::mem::take(&mut prepared.last_layer),
-    };
-    let trained: Vec<(String, Value)> = prepared
-        .trained
-        .iter()
-        .map(|&value| (prepared.graph.node(value.node).name.clone(), value))
-        .collect();
-
-    let tape = &mut prepared.tape("update");
-    let logits = loss::logits(tape)?;
-    let losses = loss::cross_entropy(tape, logits, labels)?;
-    let correct = loss::correct(tape, logits, labels)?;
-    let zero = tape.ints(&[0]);
-    let mean = graphs::Op::new("ReduceMean").with("keepdims", 0);
-    let cross_entropy = tape.op(mean, &[losses, zero])?;
-    let mut total = cross_entropy;
-    let mut outputs = vec![(names::CROSS_ENTROPY, cross_entropy), (names::CORRECT, correct)];
-    if !scope.is_empty() {
-        let kl = loss::kl(tape, &scope, prior)?;
-        let scaled = tape.apply("Mul", &[kl, kl_scale])?;
-        total = tape.apply("Add", &[cross_entropy, scaled])?;
-        outputs.push((names::KL, kl));
-    }
-    outputs.push((names::LOSS, total));
-
-    let targets: Vec<Value> = trained.iter().map(|(_, value)| *value).collect();
-    let slopes = gradients(tape, total, &targets)?;
-    let schedule = training.optimizer.schedule(tape, learning_rate, step)?;
-    let mut carried: Vec<Carried> =
-        running.iter().map(|r| Carried { old: r.old, new: r.new }).collect();
-    for ((name, parameter), gradient) in trained.iter().zip(slopes) {
-        carried.extend(training.optimizer.update(tape, name, *parameter, gradient, schedule)?);
-    }
-    prepared.program(&outputs, &carried)
 }

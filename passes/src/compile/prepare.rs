@@ -1,10 +1,11 @@
 //! A model made ready for programs: opset 18, static shapes, parameters as state, noise
 //! as inputs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use graphs::{DType, Draw, Fact, Graph, Kind, Model, Program, Role, Value, names};
 
+use super::Estimator;
 use crate::batched::Batched;
 use crate::fold::Fold;
 use crate::ops::Forms;
@@ -12,7 +13,7 @@ use crate::optimizer::Carried;
 use crate::pass::{Pass, Pipeline, Sweep};
 use crate::postpone::postpone_relu;
 use crate::variational::{self, Posterior};
-use crate::{Build, Error, FixBatch, Lower, Platform, Result, Tape, layers};
+use crate::{Build, Error, FixBatch, Lower, Platform, Result, Tape, layers, noise_layers};
 
 /// A model prepared for one batch size: opset 18, static shapes, parameters as state
 /// inputs, noise as inputs.
@@ -26,6 +27,8 @@ pub(super) struct Prepared {
     pub(super) posteriors: Vec<Posterior>,
     /// Those of the last variational node.
     pub(super) last_layer: Vec<Posterior>,
+    /// The noise that posteriors are drawn with, by their means.
+    pub(super) noise: HashMap<Value, Value>,
     /// Trained parameters: means, log-stds, and the weights of plain layers.
     pub(super) trained: Vec<Value>,
 }
@@ -39,12 +42,21 @@ pub(super) enum Drawn {
     Outside,
 }
 
-pub(super) fn prepare(model: &Model, build: Build, drawn: Drawn) -> Result<Prepared> {
+pub(super) fn prepare(
+    model: &Model,
+    build: Build,
+    estimator: Estimator,
+    drawn: Drawn,
+) -> Result<Prepared> {
     let mut model = model.clone();
     Pipeline::opening().then(FixBatch(build.batch)).run(&mut model)?;
     let last_layer = variational::last_layer(&model)?;
+    let posteriors = variational::posteriors(&model.graph)?;
+    if estimator == Estimator::Local {
+        variational::draw_activations(&mut model)?;
+    }
     let mut graph = std::mem::take(&mut model.graph);
-    let posteriors = variational::posteriors(&graph)?;
+    let mut noise = HashMap::new();
     let images = images(&graph)?;
     graph.node_mut(images.node).name = free_name(&graph, images, names::IMAGES)?;
 
@@ -56,6 +68,7 @@ pub(super) fn prepare(model: &Model, build: Build, drawn: Drawn) -> Result<Prepa
         let name = format!("{}{suffix}", posterior.name);
         let input = graph.input(&name, Role::Noise, fact);
         if !outside {
+            noise.insert(posterior.mean, input);
             return Ok(variational::Draw::Noise(input));
         }
         let [mean, log_std] =
@@ -64,14 +77,15 @@ pub(super) fn prepare(model: &Model, build: Build, drawn: Drawn) -> Result<Prepa
         Ok(variational::Draw::Weight(input))
     })?;
     model.graph = graph;
+    noise_layers::open(&mut model)?;
     let mut trained: Vec<Value> = Vec::new();
     for value in posteriors.iter().flat_map(|p| [p.mean, p.log_std]) {
         trained.push(value);
     }
     let plain: BTreeSet<Value> =
         layers::weights(&model)?.into_iter().map(|weight| weight.value).collect();
-    let means: BTreeSet<Value> = posteriors.iter().map(|p| p.mean).collect();
-    let stored = |v: &Value| model.graph.tensor(*v).is_some() && !means.contains(v);
+    let random: BTreeSet<Value> = trained.iter().copied().collect();
+    let stored = |v: &Value| model.graph.tensor(*v).is_some() && !random.contains(v);
     trained.extend(plain.into_iter().filter(stored));
     let mut stated = trained.clone();
     stated.extend(running_statistics(&model.graph)?);
@@ -85,16 +99,8 @@ pub(super) fn prepare(model: &Model, build: Build, drawn: Drawn) -> Result<Prepa
     model.opsets.retain(|domain, _| domain.is_empty());
     let mut graph = std::mem::take(&mut model.graph);
     postpone_relu(&mut graph)?;
-    Ok(Prepared {
-        graph,
-        model,
-        platform: build.platform,
-        draws,
-        images,
-        posteriors,
-        last_layer,
-        trained,
-    })
+    let platform = build.platform;
+    Ok(Prepared { graph, model, platform, draws, images, posteriors, last_layer, noise, trained })
 }
 
 /// The one data input: the images.
@@ -155,6 +161,12 @@ impl Prepared {
     pub(super) fn labels(&mut self) -> Value {
         let fact = Fact::new(DType::I64, &[self.batch()]);
         self.graph.input(names::LABELS, Role::Label, fact)
+    }
+
+    /// The images that an attack started from.
+    pub(super) fn clean(&mut self) -> Value {
+        let fact = self.graph.fact(self.images).clone();
+        self.graph.input(names::CLEAN, Role::Data, fact)
     }
 
     /// Appends nodes under names that begin with `prefix`.

@@ -6,7 +6,7 @@ use graphs::{Kind, Model, Program, Role, Tensor};
 
 use crate::pass::{Pass, Pipeline};
 use crate::variational;
-use crate::{Error, Hoist, Result};
+use crate::{Error, Hoist, Prior, Result};
 
 /// What the state inputs of a model's programs hold at first, by name: the model's own
 /// constants. What an optimizer or an attack keeps is not the model's and not among them.
@@ -53,22 +53,18 @@ pub fn store_state(model: &mut Model, state: &BTreeMap<String, Tensor>) -> Resul
     Ok(())
 }
 
-/// The standard deviation of the prior that `convert` noted in the model.
+/// The prior that `convert` or a training noted in the model.
 ///
 /// # Errors
-/// When the note is there but no positive number.
-pub fn noted_prior(model: &Model) -> Result<f32> {
-    const PUBLISHED: f32 = 0.05;
+/// When the note is there but no prior.
+pub fn noted_prior(model: &Model) -> Result<Prior> {
+    const PUBLISHED: Prior = Prior::Gaussian(0.05);
     let Some(text) = model.metadata.get(variational::PRIOR) else { return Ok(PUBLISHED) };
-    text.parse().ok().filter(|std: &f32| *std > 0.0).ok_or_else(|| {
-        Error::Model(format!(
-            "metadata `{}` is `{text}`, not a positive number",
-            variational::PRIOR
-        ))
-    })
+    let bad = |error| Error::Model(format!("metadata `{}`: {error}", variational::PRIOR));
+    text.parse().map_err(bad)
 }
 
 /// Notes in the model which prior it is trained with.
-pub fn note_prior(model: &mut Model, std: f32) {
-    model.metadata.insert(variational::PRIOR.to_owned(), std.to_string());
+pub fn note_prior(model: &mut Model, prior: &Prior) {
+    model.metadata.insert(variational::PRIOR.to_owned(), prior.to_string());
 }

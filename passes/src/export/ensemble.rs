@@ -8,8 +8,7 @@
 use graphs::{Attribute, DType, Dim, Fact, Graph, Kind, NodeId, Op, Role, Tensor, Value, names};
 
 use super::normals::{Builder, Noise};
-use super::{MUTUAL_INFORMATION, PREDICTIVE_ENTROPY, SEED, stochastic};
-use crate::variational::Posterior;
+use super::{MUTUAL_INFORMATION, PREDICTIVE_ENTROPY, Randomness, SEED, stochastic};
 use crate::{Error, Result};
 
 /// The data inputs; inside the body of an ensemble, the images that it captures.
@@ -24,12 +23,7 @@ pub(super) fn data(graph: &Graph) -> Vec<Value> {
 
 /// Rebuilds `graph` (one network, output `probabilities`) around a Scan over `samples`
 /// draws.
-pub(super) fn ensemble(
-    graph: &mut Graph,
-    noise: Noise,
-    posteriors: &[Posterior],
-    samples: usize,
-) -> Result<()> {
+pub(super) fn ensemble(graph: &mut Graph, random: &Randomness, samples: usize) -> Result<()> {
     let &[input] = data(graph).as_slice() else {
         let reason = "an ensemble takes a model with one data input; export one sample instead";
         return Err(Error::Model(reason.to_owned()));
@@ -43,7 +37,7 @@ pub(super) fn ensemble(
     };
     let mut body = std::mem::take(graph);
     let mut outer = Graph::new(&body.name);
-    let draw = one_draw(&mut body, input, noise, posteriors)?;
+    let draw = one_draw(&mut body, input, random)?;
     let noises: Vec<(String, Fact)> = draw
         .noise
         .iter()
@@ -95,20 +89,15 @@ struct OneDraw {
 }
 
 /// Turns the network into one draw: its images and seed become captures.
-fn one_draw(
-    body: &mut Graph,
-    input: Value,
-    noise: Noise,
-    posteriors: &[Posterior],
-) -> Result<OneDraw> {
+fn one_draw(body: &mut Graph, input: Value, random: &Randomness) -> Result<OneDraw> {
     capture(body, input, 0);
     body.inputs.clear();
     // tract panics when it adds axes to a scanned constant, as it would to a scalar.
     let share = body.input("share", Role::Scalar, Fact::new(DType::F32, &[1]));
-    let number = (noise == Noise::Seed)
+    let number = (random.noise == Noise::Seed)
         .then(|| body.input("draw", Role::Scalar, Fact::new(DType::I64, &[])));
     body.inputs.clear();
-    let seed = stochastic(body, noise, posteriors, number)?;
+    let seed = stochastic(body, random, number)?;
     if let Some(seed) = seed {
         body.inputs.retain(|&id| id != seed.node);
         capture(body, seed, 1);

@@ -6,11 +6,11 @@ mod normals;
 
 use std::collections::HashMap;
 
-use graphs::{DType, Dim, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, names};
+use graphs::{DType, Dim, Fact, Graph, Kind, Model, NodeId, Op, Role, Tensor, Value, names};
 
 use crate::pass::Pipeline;
 use crate::variational::{self, Posterior};
-use crate::{Error, Result, fixed_batch, loss, try_free_batch};
+use crate::{Error, Result, fixed_batch, loss, noise_layers, try_free_batch};
 
 use normals::Builder;
 pub use normals::Noise;
@@ -61,13 +61,27 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
     Pipeline::opening().run(&mut model)?;
     _ = try_free_batch(&mut model);
     let posteriors = variational::posteriors(&model.graph)?;
-    if posteriors.is_empty() && !matches!(mode, Mode::Mean) {
+    let layers = noise_layers::noise_layers(&model.graph)?;
+    if posteriors.is_empty() && layers.is_empty() && !matches!(mode, Mode::Mean) {
         let reason = "the model has no variational node, so there is nothing random in it; run `advbnn convert` first, or export with --mode mean";
         return Err(Error::Model(reason.to_owned()));
     }
+    let shapes = noise_layers::shapes(&model)?;
     probabilities(&mut model.graph)?;
+    let noise = match mode {
+        Mode::Stochastic { noise, .. } => *noise,
+        Mode::Mean | Mode::Frozen(_) => Noise::Random,
+    };
+    let random = Randomness { noise, posteriors: &posteriors, shapes: &shapes };
     match mode {
-        Mode::Mean => variational::expand(&mut model.graph, |_, _| Ok(None))?,
+        Mode::Mean => {
+            variational::expand(&mut model.graph, |_, _| Ok(None))?;
+            noise_layers::expand(&mut model.graph, |_, _| Ok(None))?;
+        }
+        Mode::Frozen(_) if !layers.is_empty() => {
+            let reason = "its noise layers draw anew for every image, so no draw can be frozen; export with --mode mean or stochastic";
+            return Err(Error::Model(reason.to_owned()));
+        }
         Mode::Frozen(noise) => freeze(&mut model.graph, noise)?,
         Mode::Stochastic { samples, .. } if !(1..=MOST_SAMPLES).contains(samples) => {
             let reason = format!("{samples} samples: give 1 to {MOST_SAMPLES}");
@@ -78,11 +92,11 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
             let reason = "functions draw their noise themselves: use --functions with --noise random and one sample";
             return Err(Error::Model(reason.to_owned()));
         }
-        Mode::Stochastic { noise, samples: 1, .. } => {
-            stochastic(&mut model.graph, *noise, &posteriors, None)?;
+        Mode::Stochastic { samples: 1, .. } => {
+            stochastic(&mut model.graph, &random, None)?;
         }
-        Mode::Stochastic { noise, samples, .. } => {
-            ensemble::ensemble(&mut model.graph, *noise, &posteriors, *samples)?;
+        Mode::Stochastic { samples, .. } => {
+            ensemble::ensemble(&mut model.graph, &random, *samples)?;
         }
     }
     describe(&mut model, mode);
@@ -167,16 +181,24 @@ fn freeze(graph: &mut Graph, noise: &HashMap<String, Tensor>) -> Result<()> {
     variational::expand(graph, |_, _| Ok(None))
 }
 
-/// Gives every posterior its noise and makes the graph plain; `draw` is the number of
-/// the draw (int64) where it is one of several. Returns the seed input, if there is one.
+/// What is random in a model, and where its noise comes from.
+#[derive(Clone, Copy)]
+struct Randomness<'a> {
+    noise: Noise,
+    posteriors: &'a [Posterior],
+    /// Of noise layers: those of the values that they add noise to, whatever the first axis.
+    shapes: &'a HashMap<NodeId, Vec<usize>>,
+}
+
+/// Gives every posterior and noise layer its noise and makes the graph plain; `draw` is the
+/// number of the draw (int64) where it is one of several. Returns the seed input, if there
+/// is one.
 fn stochastic(
     graph: &mut Graph,
-    noise: Noise,
-    posteriors: &[Posterior],
+    random: &Randomness,
     draw: Option<Value>,
 ) -> Result<Option<Value>> {
-    let shapes = normals::shapes(graph, posteriors);
-    let count = shapes.iter().map(|s| s.iter().product::<usize>()).sum();
+    let Randomness { noise, posteriors, .. } = *random;
     let none = || Error::Model("the model has no data input".to_owned());
     let data = ensemble::data(graph).first().copied().ok_or_else(none)?;
     let seed = match noise {
@@ -188,9 +210,13 @@ fn stochastic(
         Noise::Random | Noise::Input => None,
     };
     let builder = &mut Builder { graph, scope: "noise" };
-    let parts = match (noise, seed) {
-        (Noise::Seed, Some(seed)) => {
-            let draw = draw.unwrap_or_else(|| builder.constant(Tensor::scalar(0i64)));
+    let seeds =
+        seed.map(|seed| [seed, draw.unwrap_or_else(|| builder.constant(Tensor::scalar(0i64)))]);
+    let shapes = normals::shapes(builder.graph, posteriors);
+    let count = shapes.iter().map(|s| s.iter().product::<usize>()).sum();
+    let parts = match (noise, seeds) {
+        _ if posteriors.is_empty() => Vec::new(),
+        (Noise::Seed, Some([seed, draw])) => {
             let normals = builder.seeded(seed, draw, count);
             builder.split(normals, &shapes)
         }
@@ -208,6 +234,29 @@ fn stochastic(
     };
     let by_mean: HashMap<Value, Value> = posteriors.iter().map(|p| p.mean).zip(parts).collect();
     variational::expand(graph, |_, posterior| Ok(by_mean.get(&posterior.mean).copied()))?;
+    image_noise(graph, random, seeds)?;
     normalization::expand(graph)?;
     Ok(seed)
+}
+
+/// Gives every noise layer its noise and makes it plain.
+fn image_noise(graph: &mut Graph, random: &Randomness, seeds: Option<[Value; 2]>) -> Result<()> {
+    let mut number = 0;
+    noise_layers::expand(graph, |graph, layer| {
+        number += 1;
+        let rest = random.shapes.get(&layer.node).and_then(|shape| shape.get(1..));
+        let rest = rest.unwrap_or_default();
+        let mut builder = Builder { graph: &mut *graph, scope: "noise" };
+        Ok(Some(match (random.noise, seeds) {
+            (Noise::Seed, Some(seeds)) => builder.seeded_like(seeds, layer.x, rest, number),
+            (Noise::Input, _) => {
+                let images =
+                    fixed_batch(graph).map_or_else(|| Dim::Named("N".to_owned()), Dim::Known);
+                let shape = [images].into_iter().chain(rest.iter().map(|&n| Dim::Known(n)));
+                let fact = Fact { dtype: Some(DType::F32), shape: Some(shape.collect()) };
+                graph.input(&layer.input(), Role::ImageNoise, fact)
+            }
+            _ => builder.random_like(layer.x),
+        }))
+    })
 }

@@ -15,7 +15,7 @@ pub enum Noise {
     /// From an int64 input `seed` by a counter-based generator: the same seed gives
     /// the same numbers on every engine.
     Seed,
-    /// From inputs `NAME.noise`, one per posterior.
+    /// From inputs `NAME.noise`, one per posterior and noise layer.
     Input,
 }
 
@@ -101,14 +101,60 @@ impl Builder<'_> {
         [b, c]
     }
 
-    /// `count` standard normal numbers, float32 `[count]`, by Box and Muller's
-    /// transform of hashed counters.
+    /// `count` standard normal numbers, float32 `[count]`, that `seed` and `draw` decide.
     pub(super) fn seeded(&mut self, seed: Value, draw: Value, count: usize) -> Value {
         let half = count.div_ceil(2);
         let [zero, end, one] = [0, half as i64, 1].map(|n| self.constant(Tensor::scalar(n)));
         let counter = self.apply("Range", &[zero, end, one]);
+        let both = self.normals([seed, draw], counter, 0, 0);
+        let [start, end, axis] = [0, count as i64, 0].map(|n| self.constant(Tensor::vector(&[n])));
+        self.apply("Slice", &[both, start, end, axis])
+    }
+
+    /// The same for every image, of shape `[N, rest]` for an `x` of `[N, ...]`, the numbers of an
+    /// image depending on its place in the batch. `layer` (1, 2, ...) tells streams apart.
+    pub(super) fn seeded_like(
+        &mut self,
+        [seed, draw]: [Value; 2],
+        x: Value,
+        rest: &[usize],
+        layer: u32,
+    ) -> Value {
+        let count = rest.iter().product::<usize>();
+        let half = count.div_ceil(2) as i64;
+        let (first, zero) = (Op::new("Shape").with("start", 0).with("end", 1), 0i64);
+        let images = self.op(first, &[x]);
+        let scalar = self.constant(Tensor::vector::<i64>(&[]));
+        let images = self.apply("Reshape", &[images, scalar]);
+        let [zero, one, width] = [zero, 1, half].map(|n| self.constant(Tensor::scalar(n)));
+        let image = self.apply("Range", &[zero, images, one]);
+        let column = self.constant(Tensor::vector(&[-1i64, 1]));
+        let image = self.apply("Reshape", &[image, column]);
+        let start = self.apply("Mul", &[image, width]);
+        let places: Vec<i64> = (0..half).collect();
+        let places = self.constant(Tensor::vector(&places));
+        let counter = self.apply("Add", &[start, places]);
+        let both = self.normals([seed, draw], counter, layer, 1);
+        let [start, end, axis] = [0, count as i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
+        let row = self.apply("Slice", &[both, start, end, axis]);
+        let shape: Vec<i64> = [-1].into_iter().chain(crate::signed(rest)).collect();
+        let shape = self.constant(Tensor::vector(&shape));
+        self.apply("Reshape", &[row, shape])
+    }
+
+    /// Two standard normal numbers for every counter (int64), joined along `axis`, by Box and
+    /// Muller's transform of hashed counters.
+    fn normals(
+        &mut self,
+        [seed, draw]: [Value; 2],
+        counter: Value,
+        layer: u32,
+        axis: i64,
+    ) -> Value {
         let counter = self.cast(counter, DType::U32);
-        let mut uniform = |stream, offset: f32| {
+        let mut uniform = |stream: u32, offset: f32| {
+            // An odd factor keeps the streams of all layers apart.
+            let stream = stream.wrapping_add(layer.wrapping_mul(0xc2b2_ae35));
             let key = self.key(seed, draw, stream);
             let word = self.keyed(counter, key);
             let eight = self.word(8);
@@ -134,9 +180,7 @@ impl Builder<'_> {
             let direction = self.apply(op, &[angle]);
             self.apply("Mul", &[radius, direction])
         });
-        let both = self.op(Op::new("Concat").with("axis", 0), &[cos, sin]);
-        let [start, end, axis] = [0, count as i64, 0].map(|n| self.constant(Tensor::vector(&[n])));
-        self.apply("Slice", &[both, start, end, axis])
+        self.op(Op::new("Concat").with("axis", axis), &[cos, sin])
     }
 
     /// `count` standard normal numbers, new at every run. Optimizers fold a random
@@ -150,6 +194,13 @@ impl Builder<'_> {
         let operand = self.apply("Expand", &[pixel, shape]);
         let float = i64::from(DType::F32.code());
         self.op(Op::new("RandomNormalLike").with("dtype", float), &[operand])
+    }
+
+    /// Standard normal numbers of the shape of `x`, new at every run; `x` comes from the images, so
+    /// nothing folds them.
+    pub(super) fn random_like(&mut self, x: Value) -> Value {
+        let float = i64::from(DType::F32.code());
+        self.op(Op::new("RandomNormalLike").with("dtype", float), &[x])
     }
 
     /// Cuts `[count]` numbers into one tensor per posterior.

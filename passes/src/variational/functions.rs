@@ -1,14 +1,14 @@
-//! Model-local functions for variational nodes, so that any runtime that inlines
-//! functions runs a converted file.
+//! Model-local functions for variational nodes and noise layers, so that any runtime that
+//! inlines functions runs the file.
 
 use std::collections::HashMap;
 
 use graphs::{Attribute, Fact, Graph, Model, NodeId, Op, Role, Value};
 
 use super::{DOMAIN, SLOTS, expand, random_arguments};
-use crate::Result;
+use crate::{Result, noise_layers};
 
-/// Writes one model-local function per kind of variational call into the model, and
+/// Writes one model-local function per kind of call of our domain into the model, and
 /// drops those that nothing calls any more.
 ///
 /// # Errors
@@ -33,7 +33,10 @@ pub fn refresh_functions(model: &mut Model) -> Result<()> {
         let Some(op) = model.graph.node(id).op().cloned() else { continue };
         let key = (op.op_type.clone(), op.overload.clone());
         let Some(known) = attributes.get(&key) else { continue };
-        let body = function_body(&model.graph, id, known)?;
+        let body = match noise_layers::is_noise_layer(&model.graph, id) {
+            true => noise_layers::function_body(),
+            false => function_body(&model.graph, id, known)?,
+        };
         let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
         names.sort_unstable();
         let opsets = [(String::new(), opset)].into();

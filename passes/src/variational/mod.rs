@@ -13,6 +13,7 @@
 
 mod convert;
 mod functions;
+mod local;
 #[cfg(test)]
 mod tests;
 
@@ -20,10 +21,11 @@ use std::collections::{HashMap, HashSet};
 
 use graphs::{Graph, Kind, Model, NodeId, Op, Value};
 
-use crate::{Error, Result, affine, layers};
+use crate::{Error, Result, affine, layers, noise_layers};
 
 pub use convert::{Convert, InitStd};
 pub use functions::refresh_functions;
+pub(crate) use local::draw_activations;
 
 /// The domain of variational nodes.
 pub const DOMAIN: &str = "advbnn";
@@ -34,7 +36,7 @@ const SAMPLE: &str = "VariationalIdentity";
 pub(crate) const PRIOR: &str = "advbnn.prior";
 
 /// Replaces the operator and all arguments of a node.
-fn set_call(graph: &mut Graph, id: NodeId, mut op: Op, arguments: &[Option<Value>]) {
+pub(crate) fn set_call(graph: &mut Graph, id: NodeId, mut op: Op, arguments: &[Option<Value>]) {
     for slot in 0..graph.arguments(id).len() {
         graph.set_argument(id, slot, None);
     }
@@ -162,7 +164,7 @@ fn of_node(graph: &Graph, id: NodeId) -> Vec<Posterior> {
     random_arguments(graph, id).unwrap_or_default().into_iter().map(posterior).collect()
 }
 
-/// Makes every variational node plain again, reading weights `mean + exp(log_std) *
+/// Makes every variational node plain again (noise layers stay), reading weights `mean + exp(log_std) *
 /// noise`, where `noise` is called once per posterior and gives standard normal values
 /// of the posterior's shape, or `None` for the mean itself.
 ///
@@ -208,6 +210,9 @@ pub(crate) fn expand_draws(
         let Some(mut op) = graph.node(id).op().filter(|op| op.domain == DOMAIN).cloned() else {
             continue;
         };
+        if noise_layers::is_noise_layer(graph, id) {
+            continue;
+        }
         let Some(random) = random_arguments(graph, id) else {
             let reason = format!("is of domain `{DOMAIN}`, but not a variational node");
             return Err(Error::Node { node: graph.node(id).describe(), reason });

@@ -2,7 +2,7 @@
 //!
 //! Plain PGD under L-infinity, the attack of training, runs whole as a program, so that
 //! images never come back to the host between its steps. Every other attack asks a
-//! program for losses and slopes ([`queries`]) and moves on the host, row by row.
+//! program for losses and slopes (`queries.rs`) and moves on the host, row by row.
 
 mod apgd;
 mod ascent;

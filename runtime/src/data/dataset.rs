@@ -80,6 +80,20 @@ impl Dataset {
         self.pixels.get(index.checked_mul(size)?..)?.get(..size)
     }
 
+    /// The images of these numbers, in this order.
+    ///
+    /// # Errors
+    /// When there is none of a number, or no number.
+    pub fn select(&self, indices: &[usize]) -> Result<Dataset> {
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for &index in indices {
+            let lacking = || Error::Data(format!("there is no image {index}"));
+            pixels.extend_from_slice(self.image(index).ok_or_else(lacking)?);
+            labels.push(*self.labels.get(index).ok_or_else(lacking)?);
+        }
+        Dataset::new(self.shape, pixels, labels, self.class_names.clone())
+    }
+
     /// Keeps the first `count` images, and at least one.
     pub fn truncate(&mut self, count: usize) {
         let count = count.clamp(1, self.len());

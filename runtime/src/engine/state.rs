@@ -121,7 +121,12 @@ impl State {
     /// Takes the value of that name from `other`, without a copy, in place of its own;
     /// does nothing if `other` has none.
     pub(crate) fn adopt(&mut self, name: &str, other: &State) {
-        if let Some(buffer) = other.buffers.get(name) {
+        self.adopt_from(name, other, name);
+    }
+
+    /// The same with the value that `other` calls `from`.
+    pub(crate) fn adopt_from(&mut self, name: &str, other: &State, from: &str) {
+        if let Some(buffer) = other.buffers.get(from) {
             self.buffers.insert(name.to_owned(), Arc::clone(buffer));
         }
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::spread::Spread;
 use super::tensorboard;
 use crate::whole_file::write_whole;
 use crate::{Error, Result};
@@ -31,8 +32,11 @@ pub struct Metrics {
     pub step: u64,
     /// What is minimised: the cross-entropy + alpha / images * KL.
     pub loss: f64,
-    /// On the attacked images.
+    /// On the attacked images; of TRADES on the clean ones.
     pub cross_entropy: f64,
+    /// The mean KL between clean and attacked probabilities, of TRADES.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<f64>,
     /// Without its factor; `None` when the model has no variational node.
     pub kl: Option<f64>,
     /// Attacked training images that are classified right, in percent.
@@ -43,6 +47,26 @@ pub struct Metrics {
     pub seconds: f64,
     /// Images trained on in one second.
     pub images_per_s: f64,
+    /// What an epoch left behind.
+    #[serde(flatten)]
+    pub state: Standing,
+}
+
+/// How the network stands at the end of an epoch; nothing for other spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Clean images of those held out that are classified right, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdout_accuracy: Option<f64>,
+    /// The same under attack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdout_robust: Option<f64>,
+    /// True once the training has collapsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collapsed: Option<bool>,
+    /// Of models with random weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub noise_to_mean: Option<Spread>,
 }
 
 /// Sums over some steps, from which [`Metrics`] are made.
@@ -53,6 +77,8 @@ pub(super) struct Sums {
     loss: f64,
     cross_entropy: f64,
     kl: Option<f64>,
+    #[serde(default)]
+    divergence: Option<f64>,
     seconds: f64,
 }
 
@@ -64,6 +90,7 @@ pub(super) struct Step {
     pub(super) loss: f64,
     pub(super) cross_entropy: f64,
     pub(super) kl: Option<f64>,
+    pub(super) divergence: Option<f64>,
     pub(super) seconds: f64,
 }
 
@@ -74,7 +101,11 @@ impl Sums {
         self.correct += step.correct;
         self.loss += images * step.loss;
         self.cross_entropy += images * step.cross_entropy;
-        self.kl = step.kl.map(|kl| self.kl.unwrap_or_default() + images * kl);
+        let sum = |sum: Option<f64>, part: Option<f64>| {
+            part.map(|part| sum.unwrap_or_default() + images * part)
+        };
+        self.kl = sum(self.kl, step.kl);
+        self.divergence = sum(self.divergence, step.divergence);
         self.seconds += step.seconds;
     }
 
@@ -87,10 +118,12 @@ impl Sums {
             loss: self.loss / images,
             cross_entropy: self.cross_entropy / images,
             kl: self.kl.map(|kl| kl / images),
+            divergence: self.divergence.map(|divergence| divergence / images),
             train_accuracy: 100.0 * self.correct as f64 / images,
             learning_rate,
             seconds: self.seconds,
             images_per_s: self.images as f64 / self.seconds.max(f64::MIN_POSITIVE),
+            state: Standing::default(),
         }
     }
 }
@@ -146,10 +179,20 @@ fn scalars(metrics: &Metrics) -> Vec<(String, f64)> {
         Span::Steps => "steps",
         Span::Epoch => "epochs",
     };
+    let Standing { holdout_accuracy, holdout_robust, noise_to_mean, .. } = metrics.state;
+    let spread = |quantile: fn(Spread) -> f64| noise_to_mean.map(quantile);
     let scalars = [
         ("loss", Some(metrics.loss)),
         ("cross_entropy", Some(metrics.cross_entropy)),
         ("kl", metrics.kl),
+        ("divergence", metrics.divergence),
+        ("holdout_accuracy", holdout_accuracy),
+        ("holdout_robust", holdout_robust),
+        ("noise_to_mean/p5", spread(|spread| spread.p5)),
+        ("noise_to_mean/p25", spread(|spread| spread.p25)),
+        ("noise_to_mean/p50", spread(|spread| spread.p50)),
+        ("noise_to_mean/p75", spread(|spread| spread.p75)),
+        ("noise_to_mean/p95", spread(|spread| spread.p95)),
         ("train_accuracy", Some(metrics.train_accuracy)),
         ("learning_rate", Some(metrics.learning_rate)),
         ("images_per_s", Some(metrics.images_per_s)),

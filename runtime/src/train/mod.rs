@@ -1,9 +1,13 @@
 //! Adversarial training: attack a batch, learn it, and again.
 
+mod averages;
+mod epoch;
+mod holdout;
 mod metrics;
 mod position;
 mod schedule;
 mod settings;
+mod spread;
 mod tensorboard;
 #[cfg(test)]
 mod tests;
@@ -22,14 +26,18 @@ use crate::engine::Engine;
 use crate::sessions::Compile;
 use crate::{Error, Result};
 
-pub use metrics::{Metrics, Span};
+pub use averages::averaged;
+pub use holdout::{Holdout, OnCollapse};
+pub use metrics::{Metrics, Span, Standing};
 pub use schedule::Schedule;
 pub use settings::Settings;
+pub use spread::Spread;
 use trainer::Trainer;
 
 /// The checkpoint in a run folder that a run is resumed from.
 pub const LAST: &str = "last.safetensors";
-/// The checkpoint of the epoch with the best training accuracy on attacked images.
+/// The checkpoint of the best epoch: that with the best accuracy under attack of the images that
+/// are held out, or else of the training images.
 pub const BEST: &str = "best.safetensors";
 
 /// What to train, on what, and where to keep it.
@@ -38,6 +46,8 @@ pub struct Job<'a> {
     pub engine: &'a dyn Engine,
     /// Makes them.
     pub compile: &'a Compile<'a>,
+    /// Makes the programs that attack the cross-entropy of the images held out, and predict.
+    pub judge: &'a Compile<'a>,
     /// The parameters and running statistics to begin with, by the names of the inputs.
     pub initial: &'a BTreeMap<String, Tensor>,
     /// The training images.
@@ -77,13 +87,24 @@ pub enum Event<'a> {
     Metrics(&'a Metrics),
     /// A checkpoint was written.
     Saved(&'a Path),
+    /// The accuracy under attack of the images held out has fallen to almost nothing.
+    Collapsed {
+        /// The epoch, counted from 1.
+        epoch: u64,
+        /// That of the best epoch, in percent.
+        best: f64,
+        /// What is left of it.
+        now: f64,
+    },
 }
 
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Whether all epochs are done; otherwise it was stopped and can be resumed.
+    /// Whether all epochs are done; otherwise it was stopped and can be resumed, or ended early.
     pub finished: bool,
+    /// Whether it ended because it had collapsed.
+    pub collapsed: bool,
     /// Steps taken since the run began.
     pub step: u64,
     /// Parameters, running statistics and the optimizer's state at the end, which
@@ -96,7 +117,7 @@ pub struct Outcome {
 /// Everything random is a function of the seed and the number of the step: the result
 /// depends neither on when the run was interrupted nor on the number of threads of the
 /// host's own work. State that only the optimizer reads (`NAME.velocity`,
-/// `NAME.moment1`, `NAME.moment2`) starts at zero.
+/// `NAME.moment1`, `NAME.moment2`) starts at zero, averages (`NAME.ema`) at what they average.
 ///
 /// # Errors
 /// When a setting makes no sense or differs from the resumed run's, the images do not
@@ -104,7 +125,9 @@ pub struct Outcome {
 /// cannot be compiled or run, or the loss or a parameter is no longer finite. The
 /// checkpoints that are there then stay as they are.
 pub fn train(job: &Job, on_event: &mut dyn FnMut(Event)) -> Result<Outcome> {
-    let trainer = Trainer::new(job, on_event)?;
+    let (training, held_out) = holdout::split(job.dataset, job.settings)?;
+    let job = &Job { dataset: &training, ..*job };
+    let trainer = Trainer::new(job, held_out, on_event)?;
     let (step, layout) = (trainer.step(), trainer.layout());
     thread::scope(|scope| {
         // Two batches ahead keep the engine busy and memory small.

@@ -22,8 +22,12 @@ pub(super) struct Position {
     labels: u32,
     pub(super) epoch: Sums,
     pub(super) group: Sums,
-    /// Images that the best epoch classified right.
+    /// Images that the best epoch classified right: of those held out under attack, or else of
+    /// the attacked training images.
     pub(super) best: Option<u64>,
+    /// Whether the training has collapsed.
+    #[serde(default)]
+    pub(super) collapsed: bool,
 }
 
 impl Position {
@@ -36,6 +40,7 @@ impl Position {
             epoch: Sums::default(),
             group: Sums::default(),
             best: None,
+            collapsed: false,
         }
     }
 

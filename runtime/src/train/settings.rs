@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Schedule;
+use super::{Holdout, OnCollapse, Schedule};
 use crate::attack::Pgd;
 use crate::data::Augment;
 use crate::{Error, Result};
@@ -32,8 +32,21 @@ pub struct Settings {
     pub log_every: u64,
     /// Seconds between two checkpoints within an epoch.
     pub checkpoint_seconds: u64,
+    /// Epochs over which the factor of the KL rises from nothing to all of it.
+    #[serde(default)]
+    pub kl_warmup: f64,
+    /// How much of the averages over steps is kept at a step, if there are averages.
+    #[serde(default)]
+    pub ema: Option<f64>,
+    /// What happens when the images held out tell that training has collapsed.
+    #[serde(default)]
+    pub on_collapse: OnCollapse,
     /// What the images are attacked with before each step; nothing trains on clean images.
     pub attack: Option<Pgd>,
+    /// The images that tell which epoch was the best; without them it is the accuracy on the
+    /// attacked training images.
+    #[serde(default)]
+    pub holdout: Option<Holdout>,
 }
 
 impl Settings {
@@ -53,7 +66,26 @@ impl Settings {
         if !(self.alpha.is_finite() && self.alpha >= 0.0) {
             return bad(format!("alpha: {} is neither 0 nor positive", self.alpha));
         }
+        if !(0.0..=1e6).contains(&self.kl_warmup) {
+            return bad(format!("KL warm-up: {} is no number of epochs", self.kl_warmup));
+        }
+        if let Some(decay) = self.ema.filter(|decay| !(*decay > 0.0 && *decay < 1.0)) {
+            return bad(format!("EMA: the decay {decay} is not between 0 and 1"));
+        }
+        if let Some(holdout) = &self.holdout {
+            holdout.attack.check()?;
+            if holdout.samples == 0 {
+                return bad("holdout: 0 draws for a prediction; give at least 1".to_owned());
+            }
+        }
         self.attack.as_ref().map_or(Ok(()), Pgd::check)
+    }
+
+    /// The factor of the KL, before it is divided by the images, at `step`, counted from 0.
+    pub(super) fn alpha_at(&self, step: u64, per_epoch: u64) -> f64 {
+        let steps = self.kl_warmup * per_epoch as f64;
+        let done = (step as f64 + 1.0) / steps.max(1.0);
+        self.alpha * done.min(1.0)
     }
 
     pub(super) fn augment(&self) -> Option<Augment> {
@@ -70,6 +102,7 @@ impl Settings {
         let comparable = |settings: &Settings| {
             let mut settings = settings.clone();
             (settings.log_every, settings.checkpoint_seconds) = (0, 0);
+            settings.on_collapse = OnCollapse::default();
             if settings.schedule != Schedule::Cosine {
                 settings.epochs = 0;
             }
@@ -111,6 +144,10 @@ mod tests {
             log_every: 50,
             checkpoint_seconds: 300,
             attack: Some(Pgd { eps: 0.03, steps: 10, ..Pgd::default() }),
+            kl_warmup: 0.0,
+            ema: None,
+            holdout: None,
+            on_collapse: OnCollapse::Stop,
         }
     }
 
@@ -141,6 +178,17 @@ mod tests {
         assert!(error(Settings { batch: 0, ..settings() }).starts_with("batch"));
         assert!(error(Settings { learning_rate: f64::NAN, ..settings() }).starts_with("learning"));
         assert!(error(Settings { alpha: -1.0, ..settings() }).starts_with("alpha"));
+        assert!(error(Settings { ema: Some(1.0), ..settings() }).starts_with("EMA"));
+        assert!(error(Settings { kl_warmup: -1.0, ..settings() }).starts_with("KL warm-up"));
         settings().check().unwrap();
+    }
+
+    #[test]
+    fn the_kl_warms_up_in_a_straight_line() {
+        let settings = Settings { alpha: 2.0, kl_warmup: 1.5, ..settings() };
+        let found: Vec<f64> = (0..8).map(|step| settings.alpha_at(step, 4)).collect();
+        let expected = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 6.0, 6.0].map(|sixths| sixths / 3.0);
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+        assert_eq!(Settings { kl_warmup: 0.0, ..settings }.alpha_at(0, 4), 2.0);
     }
 }

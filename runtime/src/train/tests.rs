@@ -4,6 +4,8 @@
 use std::fs;
 use std::sync::atomic::Ordering;
 
+mod options;
+
 use super::*;
 use crate::attack::Pgd;
 use crate::checkpoint;
@@ -30,6 +32,10 @@ fn settings() -> Settings {
         log_every: 2,
         checkpoint_seconds: 3600,
         attack: Some(Pgd { eps: 0.1, steps: 3, step_size: 0.05, random_start: true, draws: 2 }),
+        kl_warmup: 1.5,
+        ema: None,
+        on_collapse: OnCollapse::Stop,
+        holdout: None,
     }
 }
 
@@ -46,6 +52,7 @@ fn run(
     let job = Job {
         engine,
         compile: &|purpose, batch| model.compile(purpose, batch),
+        judge: &|_, _| Err("nothing is held out".into()),
         initial: &weight(CLASSES),
         dataset: &dataset(IMAGES, CLASSES),
         settings,
@@ -112,6 +119,7 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     let job = Job {
         engine: &**engine,
         compile: &|purpose, batch| model.compile(purpose, batch),
+        judge: &|_, _| Err("nothing is held out".into()),
         initial: &weight(CLASSES),
         dataset: &dataset(IMAGES, CLASSES),
         settings: &settings(),
@@ -204,6 +212,7 @@ fn a_forgotten_parameter_does_not_start_at_zero() {
     let job = Job {
         engine: &*engines()[0],
         compile: &|purpose, batch| model.compile(purpose, batch),
+        judge: &|_, _| Err("nothing is held out".into()),
         initial: &BTreeMap::new(),
         dataset: &dataset(IMAGES, CLASSES),
         settings: &settings(),

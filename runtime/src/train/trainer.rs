@@ -1,41 +1,45 @@
 //! The loop over batches, and where a run stands in it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use graphs::{DType, Fact, Tensor, names};
+use graphs::{Fact, names};
 
-use super::metrics::{Log, Span, Step, Sums};
+use super::averages::{Kept, decay_at};
+use super::holdout::Judge;
+use super::metrics::{Log, Span, Standing, Step};
 use super::position::{Position, check_tensors};
-use super::{BEST, Event, Job, LAST, Outcome, Settings};
+use super::{Event, Job, LAST, OnCollapse, Outcome, Settings};
 use crate::checkpoint;
-use crate::data::{Batch, Layout};
+use crate::data::{Batch, Dataset, Layout};
 use crate::engine::State;
-use crate::loaded::Loaded;
 use crate::sessions::{Draws, Purpose, Sessions};
 use crate::target::Form;
 use crate::{Error, Result};
 
 pub(super) struct Trainer<'a> {
-    job: &'a Job<'a>,
-    on_event: &'a mut dyn FnMut(Event),
+    pub(super) job: &'a Job<'a>,
+    pub(super) on_event: &'a mut dyn FnMut(Event),
     sessions: Sessions<'a>,
-    state: State,
-    /// What only the optimizer reads and writes.
-    moments: BTreeMap<String, Tensor>,
+    pub(super) state: State,
+    pub(super) kept: Kept,
+    pub(super) judge: Option<Judge<'a>>,
     form: Form,
     /// Steps in an epoch.
-    per_epoch: u64,
-    position: Position,
-    log: Log,
+    pub(super) per_epoch: u64,
+    pub(super) position: Position,
+    pub(super) log: Log,
     /// The step of the last checkpoint, and when it was written.
-    saved: (u64, Instant),
+    pub(super) saved: (u64, Instant),
 }
 
 impl<'a> Trainer<'a> {
-    pub(super) fn new(job: &'a Job<'a>, on_event: &'a mut dyn FnMut(Event)) -> Result<Trainer<'a>> {
+    pub(super) fn new(
+        job: &'a Job<'a>,
+        held_out: Option<Dataset>,
+        on_event: &'a mut dyn FnMut(Event),
+    ) -> Result<Trainer<'a>> {
         let Job { settings, dataset, .. } = *job;
         settings.check()?;
         let mut position = Position::start(settings, dataset);
@@ -54,13 +58,21 @@ impl<'a> Trainer<'a> {
         let batch = settings.batch.min(dataset.len());
         check_labels(job, batch)?;
         let update = sessions.get(Purpose::Update, batch)?;
-        let moments = moments(update, job.initial)?;
+        let kept = Kept::new(update, job.initial)?;
         let form = Form::new(&update.images()?, dataset)?;
         if job.resume {
-            check_tensors(&path, &tensors, job.initial.iter().chain(&moments))?;
+            check_tensors(&path, &tensors, job.initial.iter().chain(kept.all()))?;
         }
+        let judge = match held_out.zip(settings.holdout) {
+            Some((images, holdout)) => {
+                Some(Judge::new(job.engine, job.judge, images, holdout, settings)?)
+            }
+            None => None,
+        };
         let mut state = job.engine.state();
-        tensors.iter().try_for_each(|(name, tensor)| state.put(name, tensor))?;
+        // Averages begin at what they average; a checkpoint has its own.
+        let mut begin = kept.averages.iter().chain(&tensors);
+        begin.try_for_each(|(name, tensor)| state.put(name, tensor))?;
         std::fs::create_dir_all(job.folder).map_err(|error| Error::file(job.folder, error))?;
         let log = Log::open(job.folder, position.step)?;
         let per_epoch = dataset.batches(settings.batch).len() as u64;
@@ -70,7 +82,8 @@ impl<'a> Trainer<'a> {
             on_event,
             sessions,
             state,
-            moments,
+            kept,
+            judge,
             form,
             per_epoch,
             position,
@@ -94,6 +107,9 @@ impl<'a> Trainer<'a> {
         (self.on_event)(Event::Start { step, steps, per_epoch });
         let mut before = Instant::now();
         for batch in batches {
+            if self.gives_up() {
+                break;
+            }
             self.learn(batch, &mut before)?;
             if self.job.stop.load(Ordering::Relaxed) {
                 break;
@@ -101,9 +117,15 @@ impl<'a> Trainer<'a> {
         }
         let step = self.position.step;
         if self.saved.0 != step {
-            self.save(&[LAST])?;
+            self.save(&[LAST], &self.tensors()?)?;
         }
-        Ok(Outcome { finished: step >= steps, step, tensors: self.tensors()? })
+        let (finished, collapsed) = (step >= steps, self.gives_up());
+        Ok(Outcome { finished, collapsed, step, tensors: self.tensors()? })
+    }
+
+    /// Whether the run ends here because it has collapsed.
+    fn gives_up(&self) -> bool {
+        self.position.collapsed && self.job.settings.on_collapse == OnCollapse::Stop
     }
 
     /// Takes one step and reports on it; `before` is when the last one ended.
@@ -121,20 +143,13 @@ impl<'a> Trainer<'a> {
 
         if log_every > 0 && done.is_multiple_of(log_every) {
             let sums = std::mem::take(&mut self.position.group);
-            self.report(&sums, Span::Steps, learning_rate)?;
+            self.report(&sums, Span::Steps, learning_rate, Standing::default())?;
         }
         if done.is_multiple_of(self.per_epoch) {
-            let sums = std::mem::take(&mut self.position.epoch);
-            self.report(&sums, Span::Epoch, learning_rate)?;
-            let better = self.position.best.is_none_or(|best| sums.correct > best);
-            if better {
-                self.position.best = Some(sums.correct);
-            }
-            // The best one first: a run killed in between takes the epoch anew.
-            return self.save(if better { &[BEST, LAST] } else { &[LAST] });
+            return self.end_epoch(learning_rate);
         }
         match self.saved.1.elapsed() >= Duration::from_secs(checkpoint_seconds) {
-            true => self.save(&[LAST]),
+            true => self.save(&[LAST], &self.tensors()?),
             false => Ok(()),
         }
     }
@@ -146,7 +161,7 @@ impl<'a> Trainer<'a> {
         let rate =
             settings.schedule.at(settings.learning_rate, number, self.per_epoch, settings.epochs);
         if rate.optimizer_step == 1 {
-            self.moments.iter().try_for_each(|(name, zero)| self.state.put(name, zero))?;
+            self.kept.moments.iter().try_for_each(|(name, zero)| self.state.put(name, zero))?;
         }
         let target = self.form.target(batch)?;
         match &settings.attack {
@@ -157,10 +172,12 @@ impl<'a> Trainer<'a> {
             }
             None => target.place(&mut self.state, &target.clean)?,
         }
+        let alpha = settings.alpha_at(number, self.per_epoch);
         let scalars = [
             (names::LEARNING_RATE, rate.learning_rate),
             (names::STEP, rate.optimizer_step as f64),
-            (names::KL_SCALE, settings.alpha / dataset.len() as f64),
+            (names::KL_SCALE, alpha / dataset.len() as f64),
+            (names::EMA_DECAY, decay_at(settings.ema.unwrap_or_default(), number + 1)),
         ];
         let mut draws = Draws::new(settings.seed, "train/update", number);
         let (count, state) = (target.len(), &mut self.state);
@@ -173,6 +190,7 @@ impl<'a> Trainer<'a> {
             loss: number(names::LOSS)?,
             cross_entropy: number(names::CROSS_ENTROPY)?,
             kl: outputs.number(names::KL)?,
+            divergence: outputs.number(names::DIVERGENCE)?,
             seconds: 0.0,
         };
         if !step.loss.is_finite() {
@@ -181,42 +199,7 @@ impl<'a> Trainer<'a> {
         Ok((step, rate.learning_rate))
     }
 
-    fn report(&mut self, sums: &Sums, span: Span, learning_rate: f64) -> Result<()> {
-        let step = self.position.step;
-        let metrics = sums.metrics(span, (step - 1) / self.per_epoch + 1, step, learning_rate);
-        self.log.write(&metrics)?;
-        (self.on_event)(Event::Metrics(&metrics));
-        Ok(())
-    }
-
-    /// Writes the same checkpoint under each name.
-    fn save(&mut self, files: &[&str]) -> Result<()> {
-        let tensors = self.tensors()?;
-        self.log.sync()?;
-        for file in files {
-            let path = self.job.folder.join(file);
-            checkpoint::write(&path, &tensors, &self.position)?;
-            (self.on_event)(Event::Saved(&path));
-        }
-        self.saved = (self.position.step, Instant::now());
-        Ok(())
-    }
-
-    /// Everything that the run has learnt.
-    fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
-        let names = self.job.initial.keys().chain(self.moments.keys());
-        let tensor = |name: &String| {
-            let lacking = || Error::Program(format!("`{name}` is no longer in the state"));
-            let tensor = self.state.get(name)?.ok_or_else(lacking)?;
-            if tensor.dtype() == DType::F32 && !tensor.floats()?.iter().all(|x| x.is_finite()) {
-                return Err(self.diverged(&format!("`{name}` has elements that are not finite")));
-            }
-            Ok((name.clone(), tensor))
-        };
-        names.map(tensor).collect()
-    }
-
-    fn diverged(&self, what: &str) -> Error {
+    pub(super) fn diverged(&self, what: &str) -> Error {
         let step = self.position.step;
         let epoch = step / self.per_epoch + 1;
         let path = self.job.folder.join(LAST);
@@ -238,27 +221,4 @@ fn check_labels(job: &Job, batch: usize) -> Result<()> {
     let fact = graph.port(names::PROBABILITIES).map(|port| graph.fact(port.value));
     let classes = fact.and_then(Fact::known_shape).and_then(|shape| shape.last().copied());
     classes.map_or(Ok(()), |classes| job.dataset.check(classes))
-}
-
-/// The state that an update takes and `initial` lacks, at zero.
-///
-/// # Errors
-/// When one of them is not the optimizer's: then a parameter was forgotten.
-fn moments(
-    update: &Loaded,
-    initial: &BTreeMap<String, Tensor>,
-) -> Result<BTreeMap<String, Tensor>> {
-    let lacking = update.state().filter(|(name, _)| !initial.contains_key(*name));
-    let zero = |(name, fact): (&str, &Fact)| {
-        let parameter = [names::VELOCITY, names::MOMENT1, names::MOMENT2]
-            .iter()
-            .find_map(|suffix| name.strip_suffix(suffix))
-            .filter(|parameter| initial.contains_key(*parameter));
-        let shape = fact.known_shape().filter(|_| fact.dtype == Some(DType::F32));
-        match (parameter, shape) {
-            (Some(_), Some(shape)) => Ok((name.to_owned(), Tensor::full(&shape, 0f32)?)),
-            _ => Err(Error::Program(format!("nothing says how the state `{name}` begins"))),
-        }
-    };
-    lacking.map(zero).collect()
 }

@@ -41,6 +41,22 @@ fn values_that_make_no_sense_are_named_with_what_to_give() {
         (format!("{train} --schedule fast"), ["--schedule", "cosine"]),
         (format!("{train} --preset paper"), ["--preset paper", "paper-cifar10"]),
         (format!("{train} --kl-scope some"), ["--kl-scope some", "last-layer"]),
+        (format!("{train} --prior mixture:1,2"), ["--prior", "mixture:SHARE,STD,STD"]),
+        (format!("{train} --estimator flipout"), ["--estimator flipout", "weights or local"]),
+        (
+            format!("{train} --estimator local --prior spike-and-slab:0.5,0.1"),
+            ["--estimator local", "spike-and-slab"],
+        ),
+        ("reproduce table9 --data data -o out".to_owned(), ["table9", "table1"]),
+        ("reproduce table1 --preset mnist --data data -o out".to_owned(), ["mnist", "fashion"]),
+        (format!("{train} --loss hinge"), ["--loss hinge", "trades"]),
+        (format!("{train} --trades-beta 3"), ["--trades-beta", "--loss trades"]),
+        (format!("{train} --defense bnn --loss trades"), ["`bnn`", "adv-bnn"]),
+        (format!("{train} --label-smoothing 2"), ["--label-smoothing 2", "0 to 1"]),
+        (format!("{train} --fast --steps 5"), ["--fast", "--steps"]),
+        (format!("{train} --holdout-steps 5"), ["--holdout-steps", "--holdout N"]),
+        (format!("{train} --holdout 3 --on-collapse cry"), ["--on-collapse cry", "stop or warn"]),
+        (format!("{train} --defense rse --noise x,y"), ["--noise x,y", "FIRST,LATER"]),
     ] {
         place.fails(2, &arguments, &parts);
     }

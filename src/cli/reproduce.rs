@@ -1,0 +1,49 @@
+//! The flags of `reproduce`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `advbnn reproduce`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    advbnn reproduce table1 --preset fashion --data fashion-mnist -o table1\n  \
+    advbnn reproduce fig2 --preset paper-cifar10 --variant code --data cifar10 -o fig2\n\n\
+    Trains none, adv, bnn, adv-bnn and rse from the same fresh network and attacks each with \
+    PGD-20, one draw a step as in the paper, and with EOT-PGD-20, 20 draws a step. The commands \
+    that it runs are in commands.sh. What was done before is not done again, so a run that was \
+    stopped goes on.")]
+pub struct Reproduce {
+    /// table1: accuracies at the paper's radii; fig2: at many radii
+    pub experiment: String,
+    /// fashion and cifar10-small finish on two cores; paper-cifar10, paper-stl10,
+    /// paper-imagenet143 are the paper's own
+    #[arg(long, default_value = "fashion")]
+    pub preset: String,
+    /// Where the paper and its published code differ: paper (SGD, random weights only) or code
+    /// (KL of VGG over its last layer only) [default: what works in both]
+    #[arg(long)]
+    pub variant: Option<String>,
+    /// The data, with a training and a test part
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Folder for the runs, evaluations and tables
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Epochs of every training [default: the preset's]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<NonZeroUsize>,
+    /// Train on so many images only
+    #[arg(long, value_name = "N")]
+    pub limit: Option<NonZeroUsize>,
+    /// Attack so many test images
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub images: NonZeroUsize,
+    /// Weight draws that a prediction averages
+    #[arg(long, value_name = "N", default_value = "20")]
+    pub samples: NonZeroUsize,
+    /// Seed of networks, trainings and attacks
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}

@@ -1,0 +1,165 @@
+//! What the experiments are run on, and how: the flags of the commands.
+
+/// A data set and a network at one size.
+pub(super) struct Preset {
+    pub(super) name: &'static str,
+    /// The flags of `new`.
+    pub(super) network: &'static str,
+    /// The training radius as a flag takes it, and as a number.
+    pub(super) eps: (&'static str, f64),
+    /// The radii of the table.
+    pub(super) table: &'static [f64],
+    /// Flags of every `train`.
+    pub(super) train: &'static str,
+    /// Flags of `train` for one defence each.
+    pub(super) defenses: [(&'static str, &'static str); 5],
+    /// Flags of `convert` for `bnn` and for `adv-bnn`.
+    pub(super) convert: [&'static str; 2],
+    /// The size of an attack step as a flag takes it; of evaluation.
+    pub(super) step: &'static str,
+    /// Radii of figure 2, from 0, by this step, so many.
+    pub(super) curve: (f64, usize),
+    /// What the paper reports: defence, draws of a step's gradient, (radius, accuracy).
+    pub(super) published: &'static [Published],
+    /// How this differs from the paper.
+    pub(super) differs: &'static str,
+}
+
+/// A row of the paper's table 1, or of the later work that attacked it with EOT.
+pub(super) struct Published {
+    pub(super) defense: &'static str,
+    pub(super) eot: bool,
+    pub(super) accuracies: &'static [(f64, f64)],
+}
+
+const PLAIN: [(&str, &str); 5] =
+    [("none", ""), ("adv", ""), ("bnn", ""), ("adv-bnn", ""), ("rse", "")];
+
+pub(super) const PRESETS: [Preset; 5] = [
+    Preset {
+        name: "fashion",
+        network: "small-cnn --input 1x28x28 --classes 10 --width 0.5",
+        eps: ("0.1", 0.1),
+        table: &[0.0, 0.05, 0.1, 0.15, 0.2, 0.3],
+        train: "--steps 5 --step-size 0.03 --random-start --batch 128 --schedule cosine --alpha 0.02",
+        defenses: [
+            ("none", "--lr 0.05"),
+            ("adv", "--lr 0.05"),
+            ("bnn", "--lr 0.01"),
+            ("adv-bnn", "--lr 0.01"),
+            ("rse", "--lr 0.05"),
+        ],
+        convert: ["--init-s 0.05 --prior 0.1"; 2],
+        step: "0.02",
+        curve: (0.025, 13),
+        published: &[],
+        differs: "Fashion-MNIST and a network of three convolutions in place of CIFAR-10 and VGG-16, a larger radius, a random start and fewer steps in training, a cosine schedule: the paper has no such row to compare with.",
+    },
+    Preset {
+        name: "cifar10-small",
+        network: "small-cnn --input 3x32x32 --classes 10 --width 1.0",
+        eps: ("8/255", 8.0 / 255.0),
+        table: &[0.0, 0.015, 0.035, 0.055, 0.07],
+        train: "--steps 5 --step-size 0.01 --random-start --batch 128 --schedule cosine --alpha 0.02 --augment on",
+        defenses: [
+            ("none", "--lr 0.02"),
+            ("adv", "--lr 0.02"),
+            ("bnn", "--lr 0.003"),
+            ("adv-bnn", "--lr 0.003"),
+            ("rse", "--lr 0.02"),
+        ],
+        convert: ["--init-s 0.02 --prior 0.1"; 2],
+        step: "0.007",
+        curve: (0.005, 15),
+        published: CIFAR10,
+        differs: "A small network, few epochs and a cosine schedule in place of VGG-16 and 200 epochs.",
+    },
+    Preset {
+        name: "paper-cifar10",
+        network: "vgg16 --input 3x32x32 --classes 10",
+        eps: ("8/256", 8.0 / 256.0),
+        table: &[0.0, 0.015, 0.035, 0.055, 0.07],
+        train: "--preset paper-cifar10",
+        defenses: PLAIN,
+        convert: ["--prior 0.15", "--prior 0.05"],
+        step: "0.007",
+        curve: (0.005, 15),
+        published: CIFAR10,
+        differs: "The network, data, epochs and hyper-parameters are the paper's.",
+    },
+    Preset {
+        name: "paper-stl10",
+        network: "model-a --input 3x96x96 --classes 10",
+        eps: ("8/256", 8.0 / 256.0),
+        table: &[0.0, 0.015, 0.035, 0.055, 0.07],
+        train: "--preset paper-stl10",
+        defenses: PLAIN,
+        convert: ["--prior 0.15", "--prior 0.08"],
+        step: "0.007",
+        curve: (0.005, 15),
+        published: STL10,
+        differs: "The network, data, epochs and hyper-parameters are the paper's.",
+    },
+    Preset {
+        name: "paper-imagenet143",
+        network: "vgg16 --input 3x64x64 --classes 143",
+        eps: ("0.01", 0.01),
+        table: &[0.0, 0.004, 0.01, 0.016, 0.02],
+        train: "--preset paper-imagenet143",
+        defenses: PLAIN,
+        convert: ["--prior 0.15", "--prior 0.1"],
+        step: "0.007",
+        curve: (0.002, 11),
+        published: IMAGENET143,
+        differs: "The network, epochs and hyper-parameters are the paper's; images are padded, cropped and mirrored, where the paper takes random resized crops.",
+    },
+];
+
+const CIFAR10: &[Published] = &[
+    Published {
+        defense: "adv",
+        eot: false,
+        accuracies: &[(0.0, 80.3), (0.015, 58.3), (0.035, 31.1), (0.055, 15.5), (0.07, 10.3)],
+    },
+    Published {
+        defense: "adv-bnn",
+        eot: false,
+        accuracies: &[(0.0, 79.7), (0.015, 68.7), (0.035, 45.4), (0.055, 26.9), (0.07, 18.6)],
+    },
+    Published {
+        defense: "adv-bnn",
+        eot: true,
+        accuracies: &[(0.0, 79.7), (0.015, 64.2), (0.035, 37.7), (0.055, 16.3), (0.07, 8.1)],
+    },
+];
+
+const STL10: &[Published] = &[
+    Published {
+        defense: "adv",
+        eot: false,
+        accuracies: &[(0.0, 63.2), (0.015, 46.7), (0.035, 27.4), (0.055, 12.8), (0.07, 7.0)],
+    },
+    Published {
+        defense: "adv-bnn",
+        eot: false,
+        accuracies: &[(0.0, 59.9), (0.015, 51.8), (0.035, 37.6), (0.055, 27.2), (0.07, 21.1)],
+    },
+    Published {
+        defense: "adv-bnn",
+        eot: true,
+        accuracies: &[(0.0, 59.9), (0.015, 47.9), (0.035, 31.4), (0.055, 16.7), (0.07, 9.1)],
+    },
+];
+
+const IMAGENET143: &[Published] = &[
+    Published {
+        defense: "adv",
+        eot: false,
+        accuracies: &[(0.0, 48.7), (0.004, 37.6), (0.01, 23.0), (0.016, 12.4), (0.02, 7.5)],
+    },
+    Published {
+        defense: "adv-bnn",
+        eot: false,
+        accuracies: &[(0.0, 47.3), (0.004, 43.8), (0.01, 39.3), (0.016, 30.2), (0.02, 24.6)],
+    },
+];
