@@ -1,8 +1,6 @@
 //! `advbnn quickstart`: the whole job on data that ships with the program.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -178,8 +176,7 @@ fn train_model(
         on_collapse: OnCollapse::Stop,
         holdout: None,
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    train::watch_ctrl_c(&stop)?;
+    let stop = train::watch_ctrl_c()?;
     let run = folder.join("run");
     let outcome = train::train(&train::Training {
         model: network,

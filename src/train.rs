@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use graphs::{Model, Tensor};
@@ -44,8 +44,7 @@ pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     let shown = recipe.shown(passes::noted_prior(&network)?);
     Config::new(flags, split, shown, &settings, engine.as_ref())
         .save(&flags.output, flags.resume)?;
-    let stop = Arc::new(AtomicBool::new(false));
-    watch_ctrl_c(&stop)?;
+    let stop = watch_ctrl_c()?;
     let trained = train(&Training {
         model: &network,
         path: &flags.model,
@@ -230,16 +229,23 @@ fn create_folder(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).with_context(|| format!("{}: cannot be made", path.display()))
 }
 
-/// Ctrl-C asks the run to save and end; a second one ends the program at once.
-pub(crate) fn watch_ctrl_c(stop: &Arc<AtomicBool>) -> Result<()> {
-    let stop = Arc::clone(stop);
+/// Ctrl-C asks the run to save and end; a second one ends the program at once. All trainings of
+/// one process share the flag, for there is but one handler.
+pub(crate) fn watch_ctrl_c() -> Result<Arc<AtomicBool>> {
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    if let Some(stop) = STOP.get() {
+        return Ok(Arc::clone(stop));
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
     let handler = move || {
-        if stop.swap(true, Ordering::SeqCst) {
+        if asked.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
         print::remark("stopping after this step; press Ctrl-C again to stop at once");
     };
-    ctrlc::set_handler(handler).context("Ctrl-C cannot be watched")
+    ctrlc::set_handler(handler).context("Ctrl-C cannot be watched")?;
+    Ok(Arc::clone(STOP.get_or_init(|| stop)))
 }
 
 /// `config.toml`: every setting, resolved.

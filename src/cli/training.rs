@@ -45,7 +45,7 @@ pub struct TrainingFlags {
     #[arg(long, value_name = "EPOCHS")]
     pub kl_warmup: Option<f64>,
     /// Prior of the weights: a standard deviation; mixture:SHARE,STD,STD, two Gaussians; or
-    /// spike-and-slab:SHARE,SLAB[,SPIKE], that share within the SPIKE [default: SLAB / 100]. The KL
+    /// spike-and-slab:SHARE,SLAB or SHARE,SLAB,SPIKE, that share within SPIKE (SLAB / 100). The KL
     /// of the last two is estimated from the draw [default: what convert noted, or 0.05]
     #[arg(long, value_name = "PRIOR")]
     pub prior: Option<String>,

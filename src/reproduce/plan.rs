@@ -90,10 +90,7 @@ fn train_and_evaluate(
     };
     // What a defence does not read would be remarked on.
     let attacked = if defense.starts_with("adv") { format!("--eps {eps}") } else { String::new() };
-    let train: Vec<&str> = match defense.starts_with("adv") {
-        true => train.split_whitespace().collect(),
-        false => without_attack(train, defense == "bnn"),
-    };
+    let train = read(train, defense.starts_with("adv"), defense.ends_with("bnn"));
     let epochs = number("--epochs", flags.epochs.map(Into::into));
     let limit = number("--limit", flags.limit.map(Into::into));
     let resume = if run.join("last.safetensors").exists() { "--resume" } else { "" };
@@ -114,14 +111,15 @@ fn train_and_evaluate(
     [train, Step::new(&line, &paths, results)]
 }
 
-/// The flags of `train` that a defence on clean images reads.
-fn without_attack(flags: &'static str, bayesian: bool) -> Vec<&'static str> {
+/// The flags of `train` that a defence reads.
+fn read(flags: &'static str, adversarial: bool, bayesian: bool) -> Vec<&'static str> {
     const ATTACK: [(&str, usize); 4] =
         [("--steps", 1), ("--step-size", 1), ("--random-start", 0), ("--draws", 1)];
     let mut kept = Vec::new();
     let mut words = flags.split_whitespace();
     while let Some(word) = words.next() {
-        let attack = ATTACK.iter().find(|(flag, _)| *flag == word).map(|(_, values)| *values);
+        let attack = ATTACK.iter().find(|(flag, _)| *flag == word && !adversarial);
+        let attack = attack.map(|(_, values)| *values);
         match attack.or_else(|| (word == "--alpha" && !bayesian).then_some(1)) {
             Some(values) => _ = words.by_ref().take(values).count(),
             None => kept.push(word),
@@ -174,7 +172,8 @@ mod tests {
             let wanted = format!("--defense {name} ");
             steps.iter().map(Step::line).find(|line| line.contains(&wanted)).unwrap()
         };
-        assert!(line("adv").contains("--eps 0.1 --steps 5") && line("adv").contains("--alpha"));
+        assert!(line("adv").contains("--eps 0.1 --steps 5") && !line("adv").contains("--alpha"));
+        assert!(line("adv-bnn").contains("--steps 5") && line("adv-bnn").contains("--alpha"));
         assert!(!line("none").contains("--eps") && !line("none").contains("--steps"));
         assert!(line("bnn").contains("--alpha") && !line("rse").contains("--alpha"));
         assert!(line("rse").contains(r"--data 'a'\''b'"), "{}", line("rse"));
