@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use runtime::sessions::Purpose;
 
-use crate::cli::{Compile, Machine};
+use crate::cli::{Compile, Machine, TrainingFlags};
 use crate::programs::Programs;
 use crate::settings::Recipe;
 use crate::{misuse, model, print};
@@ -13,11 +13,16 @@ pub(crate) fn run(flags: &Compile, machine: &Machine) -> Result<()> {
     if recipe.batch == 0 {
         return Err(misuse("--batch 0: a batch has at least one image"));
     }
+    let unread = unread(&flags.training);
+    if !unread.is_empty() && !machine.quiet {
+        let unread = unread.join(", ");
+        print::remark(format_args!("note: the programs take {unread} as inputs, or not at all"));
+    }
     let mut network = model::read(&flags.model)?;
     let context = || flags.model.display().to_string();
     recipe.apply(&mut network).with_context(context)?;
     std::fs::create_dir_all(&flags.output).with_context(|| flags.output.display().to_string())?;
-    let programs = Programs::training(&network, recipe.training).for_machine(machine);
+    let programs = Programs::training(&network, recipe.training);
     let wanted = [
         ("attack.onnx", Purpose::Attack, recipe.attack.is_some()),
         ("update.onnx", Purpose::Update, true),
@@ -33,4 +38,19 @@ pub(crate) fn run(flags: &Compile, machine: &Machine) -> Result<()> {
         print::line(format_args!("wrote {}: batch {}", path.display(), recipe.batch))?;
     }
     Ok(())
+}
+
+/// The flags that were given and that decide about a run, not about its programs.
+fn unread(flags: &TrainingFlags) -> Vec<&'static str> {
+    let all = [
+        ("--eps", flags.eps.is_some()),
+        ("--steps", flags.steps.is_some()),
+        ("--step-size", flags.step_size.is_some()),
+        ("--random-start", flags.random_start),
+        ("--draws", flags.draws.is_some()),
+        ("--alpha", flags.alpha.is_some()),
+        ("--kl-warmup", flags.kl_warmup.is_some()),
+        ("--lr", flags.lr.is_some()),
+    ];
+    all.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag).collect()
 }

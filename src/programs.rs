@@ -62,12 +62,6 @@ impl<'m> Programs<'m> {
         Programs { platform: platform(engine.name(), engine.provider()), ..self }
     }
 
-    /// The same, in the forms that are quick on what the flags name.
-    pub(crate) fn for_machine(self, machine: &Machine) -> Programs<'m> {
-        let engine = if matches!(machine.engine, EngineName::Ort) { "ort" } else { "" };
-        Programs { platform: platform(engine, machine.provider.into()), ..self }
-    }
-
     /// The program for one purpose and batch size.
     pub(crate) fn compile(&self, purpose: Purpose, batch: usize) -> Result<Program, Boxed> {
         let build = Build { batch, platform: self.platform };

@@ -305,6 +305,7 @@ impl<'a> Config<'a> {
         #[derive(Deserialize)]
         struct Old {
             recipe: Shown,
+            normalize: Option<String>,
         }
         let path = folder.join("config.toml");
         if folder.join(train::LAST).exists() {
@@ -315,6 +316,13 @@ impl<'a> Config<'a> {
                 std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             let old: Old = toml::from_str(&text).with_context(|| path.display().to_string())?;
             self.recipe.check_continues(&old.recipe)?;
+            if old.normalize.as_deref() != self.normalize {
+                let (old, new) = (old.normalize.as_deref(), self.normalize);
+                let [old, new] = [old, new].map(|given| given.unwrap_or("none"));
+                return Err(misuse(format!(
+                    "--normalize: the run to resume has {old}, but {new} is asked for; give the same settings, or start a run in another folder"
+                )));
+            }
         }
         let text = toml::to_string(self)?;
         Ok(runtime::write_whole(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?)

@@ -6,12 +6,12 @@ use crate::{Result, Tape};
 
 /// Multiplies the weights of convolutions by the factors of the BatchNormalization that alone
 /// reads them, and moves its offsets into their biases: `scale (w x + b - mean) / d + shift`
-/// with d = sqrt(var + epsilon) is `(w scale / d) x + (b - mean) scale / d + shift`. Exact
-/// where the statistics are given; not for a batch's own. Only where the weights are no
+/// with d = sqrt(var + epsilon) is `(w scale / d) x + (b - mean) scale / d + shift`. The same
+/// up to rounding where the statistics are given; not for a batch's own. Only where the weights are no
 /// more than the activations: one of the two is multiplied.
 ///
 /// # Errors
-/// When a shape is not known.
+/// When the graph has a cycle, or a factor does not fit its weight.
 pub(crate) fn absorb_normalization(graph: &mut Graph) -> Result<()> {
     for id in graph.op_order()? {
         let Some(layer) = layer(graph, id)? else { continue };

@@ -13,6 +13,17 @@ pub enum Platform {
     OpenVino,
 }
 
+impl Platform {
+    /// Whether the runtime draws the weights of attacks and predictions: where they are in the
+    /// host's memory, one pass makes noise and weights together.
+    pub fn draws_on_host(self) -> bool {
+        match self {
+            Platform::Any => false,
+            Platform::OnnxRuntime | Platform::OpenVino => true,
+        }
+    }
+}
+
 /// The batch size of a program, and what is going to run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Build {

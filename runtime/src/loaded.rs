@@ -134,7 +134,7 @@ impl Loaded {
                     }
                     draw.weights(noise.hash, mean, log_std, buffer);
                 }
-                (Some(_), []) => {}
+                (Some(_), []) => return Err(Error::Program("it runs on no state".to_owned())),
             }
         }
         let wanted = scalars.iter().filter(|(name, _)| self.scalars.iter().any(|s| s == name));

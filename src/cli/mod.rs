@@ -24,7 +24,7 @@ pub struct Cli {
     pub machine: Machine,
 }
 
-/// Flags that every command takes.
+/// What the commands that run programs run them on; the others have no use for it.
 #[derive(Debug, Args)]
 pub struct Machine {
     /// Engine: auto takes ONNX Runtime if it is found, otherwise the embedded tract

@@ -20,6 +20,18 @@ impl Step {
         Step { arguments: line.split_whitespace().map(argument).collect(), leaves }
     }
 
+    /// Where it is noted that the command was done.
+    pub(super) fn mark(&self) -> PathBuf {
+        let mut name = self.leaves.clone().into_os_string();
+        name.push(".done");
+        name.into()
+    }
+
+    /// The command, whether it goes on from an earlier one or not.
+    pub(super) fn identity(&self) -> String {
+        self.line().replace(" --resume", "")
+    }
+
     /// As a shell takes it.
     pub(super) fn line(&self) -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=,:".contains(c);

@@ -85,7 +85,7 @@ pub(super) const PRESETS: [Preset; 5] = [
         step: "0.007",
         curve: (0.005, 15),
         published: CIFAR10,
-        differs: "The network, data, epochs and hyper-parameters are the paper's.",
+        differs: "The network, data, radii and schedule are the paper's; where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
     },
     Preset {
         name: "paper-stl10",
@@ -98,7 +98,7 @@ pub(super) const PRESETS: [Preset; 5] = [
         step: "0.007",
         curve: (0.005, 15),
         published: STL10,
-        differs: "The network, data, epochs and hyper-parameters are the paper's.",
+        differs: "The network, data, radii and schedule are the paper's; where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
     },
     Preset {
         name: "paper-imagenet143",
@@ -111,7 +111,7 @@ pub(super) const PRESETS: [Preset; 5] = [
         step: "0.007",
         curve: (0.002, 11),
         published: IMAGENET143,
-        differs: "The network, epochs and hyper-parameters are the paper's; images are padded, cropped and mirrored, where the paper takes random resized crops.",
+        differs: "The network, radii and schedule are the paper's, the hyper-parameters the published code's where the two differ and --variant does not say otherwise; images are padded, cropped and mirrored, where the paper takes random resized crops.",
     },
 ];
 

@@ -60,7 +60,7 @@ pub(super) fn prepare(
     let images = images(&graph)?;
     graph.node_mut(images.node).name = free_name(&graph, images, names::IMAGES)?;
 
-    let outside = drawn == Drawn::Outside && build.platform != Platform::Any;
+    let outside = drawn == Drawn::Outside && build.platform.draws_on_host();
     let mut draws = Vec::new();
     variational::expand_draws(&mut graph, |graph, posterior| {
         let fact = graph.fact(posterior.mean).clone();

@@ -137,7 +137,7 @@ impl Convolution {
         let op = Op::new("Gemm").with("transB", i64::from(across));
         let rows = tape.op(op, &[columns, weight])?;
         let counts = sizes(&self.axes, |axis| axis.count);
-        let split = [self.batch, self.windows() / self.batch, self.features];
+        let split = [self.batch, self.windows_of_one(), self.features];
         let shape = [&[self.batch, self.features], &counts[..]].concat();
         rearrange(tape, rows, &split, &[0, 2, 1], &shape)
     }
@@ -249,7 +249,7 @@ impl Convolution {
 
     /// The windows as `[groups, O / groups, N * counts]`.
     fn rows(&self, tape: &mut Tape, windows: Value) -> Result<Value> {
-        let count = self.windows() / self.batch;
+        let count = self.windows_of_one();
         let split = [self.batch, self.groups, self.features, count];
         let shape = [self.groups, self.features, self.windows()];
         rearrange(tape, windows, &split, &[1, 2, 0, 3], &shape)
@@ -267,7 +267,12 @@ impl Convolution {
 
     /// The number of windows of all images.
     fn windows(&self) -> usize {
-        self.batch * sizes(&self.axes, |axis| axis.count).iter().product::<usize>()
+        self.batch * self.windows_of_one()
+    }
+
+    /// The number of windows of one image.
+    fn windows_of_one(&self) -> usize {
+        sizes(&self.axes, |axis| axis.count).iter().product()
     }
 
     fn kernel(&self) -> Vec<usize> {

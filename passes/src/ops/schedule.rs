@@ -108,7 +108,8 @@ pub(super) fn image(conv: &Convolution, forms: Forms) -> ImageForm {
     let transposes = forms.platform == Platform::OpenVino && conv.groups == 1;
     match forms.image {
         _ if !conv.axes.iter().all(turns) => ImageForm::Transposed,
-        Some(form) => form,
+        Some(form) if form != ImageForm::Columns || conv.groups == 1 => form,
+        Some(_) => ImageForm::Turned,
         None if narrow(conv, forms.platform) => ImageForm::Columns,
         None if few || transposes => ImageForm::Transposed,
         None => ImageForm::Turned,
@@ -152,11 +153,11 @@ pub(super) fn weight(conv: &Convolution, forms: Forms) -> WeightForm {
 /// No scattering, which engines do one element at a time, where windows tile.
 pub(super) fn max(axes: &[Axis], forms: Forms) -> MaxForm {
     let volume = volume(axes).unwrap_or(usize::MAX);
-    match forms.max {
+    match (forms.max, forms.platform) {
         _ if volume >= TAPS || !axes.iter().all(Axis::tiles) => MaxForm::Indices,
-        Some(form) => form,
-        None if forms.platform != Platform::Any => MaxForm::Ranks,
-        None if volume <= 16 => MaxForm::Taps,
-        None => MaxForm::Indices,
+        (Some(form), _) => form,
+        (None, Platform::OnnxRuntime | Platform::OpenVino) => MaxForm::Ranks,
+        (None, Platform::Any) if volume <= 16 => MaxForm::Taps,
+        (None, Platform::Any) => MaxForm::Indices,
     }
 }

@@ -117,7 +117,14 @@ impl AttackSpec {
         match self.method {
             Method::FixedNoise => Kind::Frozen(self.draws),
             Method::MeanWeight => Kind::Mean,
-            _ => Kind::Fresh,
+            Method::Fgsm
+            | Method::Pgd
+            | Method::ApgdCe
+            | Method::ApgdDlr
+            | Method::ApgdT
+            | Method::Square
+            | Method::Noise
+            | Method::Transfer => Kind::Fresh,
         }
     }
 
@@ -166,7 +173,13 @@ impl AttackSpec {
             Method::ApgdT => Loss::TargetedDlr,
             Method::Square => return Plan::Square(Square { eps, queries: self.queries }),
             Method::Noise => return Plan::Start,
-            _ if self.norm == Norm::Linf && self.momentum == 0.0 => {
+            Method::Fgsm
+            | Method::Pgd
+            | Method::FixedNoise
+            | Method::MeanWeight
+            | Method::Transfer
+                if self.norm == Norm::Linf && self.momentum == 0.0 =>
+            {
                 return Plan::Program(Pgd {
                     eps,
                     steps: self.steps,
@@ -175,7 +188,11 @@ impl AttackSpec {
                     draws: self.draws,
                 });
             }
-            _ => {
+            Method::Fgsm
+            | Method::Pgd
+            | Method::FixedNoise
+            | Method::MeanWeight
+            | Method::Transfer => {
                 let stride = Stride { size: self.step_size(eps), momentum: self.momentum };
                 return Plan::Ascent(Ascent { ball, steps: self.steps, stride });
             }

@@ -190,7 +190,9 @@ impl Session for Loaded {
         let fits = |(name, buffer): &(String, Buffer)| {
             outputs.iter().any(|output| output.name == *name && output.holds(buffer))
         };
-        let kept = replaced.into_iter().filter(fits);
+        // On a device outputs are bound to new memory: nothing would write to these.
+        let host = self.device.is_none();
+        let kept = replaced.into_iter().filter(|replaced| host && fits(replaced));
         self.spare =
             kept.filter_map(|(name, buffer)| Some((name, buffer.into_onnxruntime()?))).collect();
         Ok(returned)

@@ -99,20 +99,20 @@ impl Settings {
     /// # Errors
     /// Names the first setting that differs.
     pub(super) fn check_continues(&self, old: &Settings) -> Result<()> {
-        let comparable = |settings: &Settings| {
+        type Fields = serde_json::Map<String, serde_json::Value>;
+        let comparable = |settings: &Settings| -> Result<Fields> {
             let mut settings = settings.clone();
             (settings.log_every, settings.checkpoint_seconds) = (0, 0);
             settings.on_collapse = OnCollapse::default();
             if settings.schedule != Schedule::Cosine {
                 settings.epochs = 0;
             }
-            // A struct of plain fields always becomes an object.
             match serde_json::to_value(settings) {
-                Ok(serde_json::Value::Object(fields)) => fields,
-                _ => serde_json::Map::new(),
+                Ok(serde_json::Value::Object(fields)) => Ok(fields),
+                other => Err(Error::Setting(format!("the settings are no object but {other:?}"))),
             }
         };
-        let (old, new) = (comparable(old), comparable(self));
+        let (old, new) = (comparable(old)?, comparable(self)?);
         let Some((name, value)) = new.iter().find(|(name, value)| old.get(*name) != Some(value))
         else {
             return Ok(());
