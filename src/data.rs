@@ -18,8 +18,22 @@ pub(crate) fn split(text: &str) -> Result<Split> {
     }
 }
 
-/// The images of `split`, with the channels that the model takes.
+/// The images of `split`, with the channels that the model takes and labels that it knows.
 pub(crate) fn load(
+    path: &Path,
+    split: Split,
+    model: &Model,
+    limit: Option<NonZeroUsize>,
+    quiet: bool,
+) -> Result<Dataset> {
+    let dataset = load_foreign(path, split, model, limit, quiet)?;
+    let classes = Programs::new(model).classes()?;
+    dataset.check(classes).with_context(|| path.display().to_string())?;
+    Ok(dataset)
+}
+
+/// The images of `split`, with the channels that the model takes, whatever their labels.
+pub(crate) fn load_foreign(
     path: &Path,
     split: Split,
     model: &Model,
@@ -40,10 +54,7 @@ pub(crate) fn load(
     };
     let dataset = load_images(path, &request);
     bar.finish_and_clear();
-    let dataset = dataset?;
-    let classes = Programs::new(model).classes()?;
-    dataset.check(classes).with_context(|| path.display().to_string())?;
-    Ok(dataset)
+    Ok(dataset?)
 }
 
 /// The `[C, H, W]` of the model's images, if its file tells: `[N, C, H, W]`, or

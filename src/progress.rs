@@ -17,6 +17,17 @@ pub(crate) fn bar(total: u64, unit: &str, quiet: bool) -> ProgressBar {
     bar
 }
 
+/// A bar over a share of `total` parts of the whole work, what is at work beside it.
+pub(crate) fn share(total: u64, quiet: bool) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), target(quiet));
+    let template = "{bar:24} {percent:>3} %  {elapsed} < {eta}  {prefix}: {msg}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}
+
 /// A spinner for steps of unknown length.
 pub(crate) fn spinner(quiet: bool) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, target(quiet));

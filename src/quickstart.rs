@@ -9,7 +9,7 @@ use passes::{Convert, Defense, InitStd, Layer, Pipeline, Training, export};
 use runtime::attack::Pgd;
 use runtime::data::{Dataset, Split};
 use runtime::engine::Engine;
-use runtime::evaluate::EvalSettings;
+use runtime::evaluate::{EvalSettings, Subject};
 use runtime::train::{OnCollapse, Schedule, Settings};
 use serde::Serialize;
 
@@ -79,7 +79,8 @@ pub(crate) fn run(flags: &Quickstart, machine: &Machine) -> Result<()> {
     say(&format!("evaluating both on {} images", test_set.len()));
     let measure = |model: &Model, name: &str| {
         let settings = evaluation_settings()?;
-        evaluate::measure(model, &path(name), &test_set, engine.as_ref(), &settings, machine.quiet)
+        let subject = Subject { dataset: &test_set, foreign: None, notes: None };
+        evaluate::measure(model, &path(name), subject, engine.as_ref(), &settings, machine.quiet)
     };
     let before = measure(&original, "original.onnx")?;
     let after = measure(&trained, "model.onnx")?;
@@ -204,5 +205,7 @@ fn evaluation_settings() -> Result<EvalSettings> {
         batch: 100,
         seed: 0,
         cumulative: false,
+        seeds: 1,
+        probing: None,
     })
 }

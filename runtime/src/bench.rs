@@ -10,7 +10,7 @@ use crate::attack::Pgd;
 use crate::data::{Dataset, Layout};
 use crate::engine::Engine;
 use crate::noise::{Key, hash_name};
-use crate::predict::mean;
+use crate::predict::tally;
 use crate::sessions::{Compile, Draws, Purpose, Sessions};
 use crate::target::Form;
 use crate::{Error, Result};
@@ -89,7 +89,7 @@ pub fn bench(
         ];
         sessions.update(settings.batch, &mut state, &scalars, &mut draws)?;
         let stepped = start.elapsed().as_secs_f64();
-        mean(&mut sessions, &state, settings.batch, settings.samples, &mut draws)?;
+        tally(&mut sessions, &state, settings.batch, settings.samples, &mut draws)?;
         let all = start.elapsed().as_secs_f64();
         // The first round loads the programs.
         if repetition > 0 {

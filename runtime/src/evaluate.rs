@@ -1,16 +1,38 @@
-//! Accuracy on clean and on attacked images.
+//! Accuracy and uncertainty on clean, attacked and foreign images, and whether to believe them.
+
+mod budget;
+mod checks;
+mod evidence;
+mod examples;
+mod journal;
+mod measure;
+mod plan;
+mod results;
+mod runner;
 
 use std::collections::BTreeMap;
 
-use graphs::Tensor;
-use serde::Serialize;
-
-use crate::attack::{AttackSpec, Method, Norm, check_radius, strongest};
+use crate::attack::{AttackSpec, Norm, check_radius};
 use crate::data::Dataset;
 use crate::engine::Engine;
-use crate::network::{Network, Running, target};
-use crate::sessions::Draws;
+use crate::network::{Network, Running};
+use crate::uncertainty::wilson;
 use crate::{Error, Result};
+
+pub use budget::{Budget, Probing};
+pub use checks::{Check, Verdict};
+pub use examples::{Evaluation, Pictured};
+pub use journal::Notes;
+pub use results::{
+    Attack, Attacked, BySamples, Foreign, Measured, Probe, Probes, Report, SCHEMA, Separation,
+    Worst,
+};
+
+use examples::Run;
+use journal::Journal;
+use measure::Seen;
+use plan::Plan;
+use runner::Runner;
 
 /// What to evaluate.
 #[derive(Clone, Debug)]
@@ -29,84 +51,37 @@ pub struct EvalSettings {
     /// Attack only what every attack before at that radius and norm has left right, as the
     /// worst case needs; the accuracy under an attack is then that after all of them so far.
     pub cumulative: bool,
+    /// Seeds under which every prediction is made, the first one included.
+    pub seeds: u64,
+    /// The attacks that the checks compare; without them they look at what there is.
+    pub probing: Option<Probing>,
 }
 
-/// The accuracies, in percent.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
-    /// How many images were classified.
-    pub images: usize,
-    /// Draws of the weights for each prediction.
-    pub samples: u64,
-    /// Without any attack.
-    pub clean: Clean,
-    /// Every attack at every radius, in the order of the settings.
-    pub attacks: Vec<Attacked>,
-    /// For every norm and radius, images that no attack at all has changed the class of.
-    pub worst: Vec<Worst>,
-}
-
-/// The result on clean images.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Clean {
-    /// Images that are classified right, in percent.
-    pub accuracy: f64,
-}
-
-/// The result under one attack at one radius.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Attacked {
-    /// The method: `pgd`, `fgsm`, `noise`, ...
-    pub attack: String,
-    /// The attack as it was asked for, with its options.
-    pub spec: String,
-    /// How the radius is measured.
-    pub norm: Norm,
-    /// The radius.
-    pub eps: f64,
-    /// Steps, or the queries of an attack without gradients.
-    pub steps: u64,
-    /// The size of one step, of the first where the attack adapts it.
-    pub step_size: f64,
-    /// Draws of the weights that each step's gradient is averaged over.
-    pub draws: u64,
-    /// Attacks on each image, of which the strongest counts.
-    pub restarts: u64,
-    /// Whether the attack starts at a random point of the ball.
-    pub random_start: bool,
-    /// Images that are still classified right, in percent.
-    pub accuracy: f64,
-}
-
-/// The result under all attacks of one norm and radius together.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Worst {
-    /// How the radius is measured.
-    pub norm: Norm,
-    /// The radius.
-    pub eps: f64,
-    /// How many attacks there were.
-    pub attacks: usize,
-    /// Images that are classified right without an attack and under every one, in percent.
-    pub accuracy: f64,
+/// What is evaluated on.
+#[derive(Debug)]
+pub struct Subject<'e> {
+    /// Images of the kind that the model was trained on.
+    pub dataset: &'e Dataset,
+    /// Images of another kind, whose labels mean nothing.
+    pub foreign: Option<&'e Dataset>,
+    /// Where finished ranges of images are noted.
+    pub notes: Option<Notes<'e>>,
 }
 
 /// How far an evaluation is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// The attack in progress; `None` while the clean images are classified.
-    pub attack: Option<Method>,
-    /// Its radius.
-    pub eps: f64,
+    /// The attack in progress and its radius; `None` while no attack runs.
+    pub attack: Option<(String, f64)>,
     /// Images done under this attack.
     pub done: usize,
     /// Of them, those that are classified right.
     pub correct: usize,
-    /// Images in all.
-    pub images: usize,
+    /// The share of the whole work that is done, 0 to 1.
+    pub share: f64,
 }
 
-/// Measures the accuracy of `network` on `dataset`. An attack from another model finds that
+/// Measures `network` on the images of `subject`. An attack from another model finds that
 /// among `surrogates`, under the name that its spec gives.
 ///
 /// The predicted class is the argmax of the mean probabilities over `samples` draws,
@@ -115,72 +90,119 @@ pub struct Progress {
 ///
 /// # Errors
 /// When a setting makes no sense, the images do not fit a model, a program cannot be
-/// compiled or run, or an attack leaves its ball.
+/// compiled or run, an attack leaves its ball, or the journal cannot be written.
 pub fn evaluate<'a>(
     engine: &'a dyn Engine,
     network: Network<'a>,
     surrogates: BTreeMap<String, Network<'a>>,
-    dataset: &Dataset,
+    subject: Subject,
     settings: &EvalSettings,
     on_progress: &mut dyn FnMut(Progress),
-) -> Result<Report> {
+) -> Result<Evaluation> {
     check(settings)?;
-    let network = Running::new(engine, network, dataset, settings.batch)?;
+    let Subject { dataset, foreign, notes } = subject;
+    let mut network = Running::new(engine, network, dataset, settings.batch)?;
     let open = |(name, other)| Ok((name, Running::new(engine, other, dataset, settings.batch)?));
     let surrogates: Result<BTreeMap<String, Running>> = surrogates.into_iter().map(open).collect();
-    let mut evaluation =
-        Evaluation { network, surrogates: surrogates?, dataset, settings, on_progress };
-    let clean = evaluation.right(None, &vec![true; dataset.len()])?;
-    let mut standing: Vec<Standing> = Vec::new();
-    let mut attacks = Vec::new();
-    for spec in &settings.attacks {
-        for &eps in &settings.eps {
-            let place = standing.iter().position(|s| (s.norm, s.eps) == (spec.norm(), eps));
-            let place = place.unwrap_or_else(|| {
-                standing.push(Standing {
-                    norm: spec.norm(),
-                    eps,
-                    attacks: 0,
-                    right: clean.clone(),
-                });
-                standing.len() - 1
-            });
-            let Some(standing) = standing.get_mut(place) else { continue };
-            let all = vec![true; dataset.len()];
-            let attacked = if settings.cumulative { &standing.right } else { &all };
-            let right = evaluation.right(Some((spec, eps)), attacked)?;
-            standing.attacks += 1;
-            standing.right.iter_mut().zip(&right).for_each(|(stands, right)| *stands &= right);
-            attacks.push(Attacked {
-                attack: spec.method().to_string(),
-                spec: spec.text().to_owned(),
-                norm: spec.norm(),
-                eps,
-                steps: spec.steps(),
-                step_size: spec.step_size(eps),
-                draws: evaluation.attacked(spec)?.draws(spec.draws()),
-                restarts: spec.restarts(),
-                random_start: spec.random_start(),
-                accuracy: percent(&right),
-            });
-        }
+    let mut surrogates = surrogates?;
+    let size = settings.batch.min(dataset.len());
+    let sum = |(name, network): (&String, &mut Running<'a>)| {
+        Ok((name.clone(), journal::parameters(network, size, 0)?))
+    };
+    let sums: BTreeMap<String, u32> = surrogates.iter_mut().map(sum).collect::<Result<_>>()?;
+    if let Some(foreign) = foreign {
+        network.check(foreign).map_err(|error| Error::Data(format!("foreign images: {error}")))?;
     }
-    Ok(Report {
-        images: dataset.len(),
-        samples: evaluation.network.draws(settings.samples),
-        clean: Clean { accuracy: percent(&clean) },
-        attacks,
-        worst: standing.iter().map(Standing::worst).collect(),
-    })
+    let datasets: Vec<&Dataset> = [Some(dataset), foreign].into_iter().flatten().collect();
+    let journal = match notes {
+        Some(Notes { path, about, resume }) => {
+            let identity = journal::identity(&mut network, &datasets, settings, about)?;
+            Some(Journal::open(path, &identity, resume)?)
+        }
+        None => None,
+    };
+    let plan = Plan::new(settings, dataset.len(), foreign.map_or(0, Dataset::len), network.random);
+    let mut runner = Runner { network, surrogates, sums, settings, journal, plan, on_progress };
+
+    let all = vec![true; dataset.len()];
+    let clean = runner.run(dataset, "images", None, &all)?;
+    let right = right(&clean);
+    let mut standing: Vec<Standing> = Vec::new();
+    let mut runs = Vec::new();
+    for (spec, eps) in settings.runs() {
+        let place = standing.iter().position(|s| (s.norm, s.eps) == (spec.norm(), eps));
+        let place = place.unwrap_or_else(|| {
+            standing.push(Standing { norm: spec.norm(), eps, attacks: 0, right: right.clone() });
+            standing.len() - 1
+        });
+        let Some(standing) = standing.get_mut(place) else { continue };
+        let asked = if settings.cumulative { &standing.right } else { &all };
+        let seen = runner.run(dataset, "images", Some((spec, eps)), asked)?;
+        standing.attacks += 1;
+        for (stands, seen) in standing.right.iter_mut().zip(&seen) {
+            *stands &= seen.as_ref().is_some_and(|seen| seen.judged.is_right());
+        }
+        let attack = Attack::new(spec, eps, runner.attacked(spec)?.draws(spec.draws()));
+        runs.push(Run { attack: Some(attack), method: Some(spec.method()), seen });
+    }
+    let probed = probe(&mut runner, dataset, &runs)?;
+    let foreign = match foreign {
+        Some(foreign) => runner.run(foreign, "foreign images", None, &vec![true; foreign.len()])?,
+        None => Vec::new(),
+    };
+    let samples = runner.network.draws(settings.samples);
+    let random = runner.network.random;
+    let clean = Run { attack: None, method: None, seen: clean };
+    let worst = standing.iter().map(Standing::worst).collect();
+    let pictures = runner.plan.pictures;
+    Evaluation::new(
+        examples::Found { clean, runs, probed, foreign, pictures },
+        evidence::Asked { samples, random, worst, settings },
+    )
+}
+
+/// Runs what the checks compare and the evaluation itself did not.
+fn probe(runner: &mut Runner, dataset: &Dataset, runs: &[Run]) -> Result<Vec<Run>> {
+    let Some(probing) = &runner.settings.probing else { return Ok(Vec::new()) };
+    let asked: Vec<bool> = (0..dataset.len()).map(|index| index < probing.images).collect();
+    let mut probed: Vec<Run> = Vec::new();
+    for (spec, eps) in &probing.runs {
+        let draws = runner.attacked(spec)?.draws(spec.draws());
+        let attack = Attack::new(spec, *eps, draws);
+        let same = |run: &&Run| run.attack.as_ref().is_some_and(|other| other.is_same(&attack));
+        // Without noise, all of a sweep over draws is one attack.
+        if probed.iter().any(|run| same(&run)) {
+            continue;
+        }
+        let known = runs.iter().filter(|_| !runner.settings.cumulative).find(same);
+        let run = match known {
+            Some(run) => run.first(probing.images),
+            None => Run {
+                attack: Some(attack),
+                method: Some(spec.method()),
+                seen: runner.run(dataset, "images", Some((spec, *eps)), &asked)?,
+            },
+        };
+        probed.push(run);
+    }
+    Ok(probed)
+}
+
+impl EvalSettings {
+    /// Every attack at every radius.
+    fn runs(&self) -> impl Iterator<Item = (&AttackSpec, f64)> {
+        self.attacks.iter().flat_map(|spec| self.eps.iter().map(move |&eps| (spec, eps)))
+    }
 }
 
 fn check(settings: &EvalSettings) -> Result<()> {
-    if settings.batch == 0 || settings.samples == 0 {
-        return Err(Error::Setting("the batch size and the samples must be at least 1".to_owned()));
+    if settings.batch == 0 || settings.samples == 0 || settings.seeds == 0 {
+        let reason = "the batch size, the samples and the seeds must be at least 1";
+        return Err(Error::Setting(reason.to_owned()));
     }
-    let norms = settings.attacks.iter().map(AttackSpec::norm);
-    let mut pairs = norms.flat_map(|norm| settings.eps.iter().map(move |&eps| (norm, eps)));
-    pairs.try_for_each(|(norm, eps)| check_radius(norm, eps))
+    let probes = settings.probing.iter().flat_map(|probing| &probing.runs);
+    let mut runs = settings.runs().chain(probes.map(|(spec, eps)| (spec, *eps)));
+    runs.try_for_each(|(spec, eps)| check_radius(spec.norm(), eps))
 }
 
 /// The images that are right so far at one norm and radius.
@@ -194,85 +216,15 @@ struct Standing {
 impl Standing {
     fn worst(&self) -> Worst {
         let Standing { norm, eps, attacks, ref right } = *self;
-        Worst { norm, eps, attacks, accuracy: percent(right) }
+        let count = right.iter().filter(|right| **right).count();
+        let accuracy = 100.0 * count as f64 / right.len().max(1) as f64;
+        Worst { norm, eps, attacks, accuracy, interval: wilson(count, right.len()) }
     }
 }
 
-fn percent(right: &[bool]) -> f64 {
-    let count = right.iter().filter(|right| **right).count();
-    100.0 * count as f64 / right.len() as f64
-}
-
-struct Evaluation<'a, 'e> {
-    network: Running<'a>,
-    surrogates: BTreeMap<String, Running<'a>>,
-    dataset: &'e Dataset,
-    settings: &'e EvalSettings,
-    on_progress: &'e mut dyn FnMut(Progress),
-}
-
-impl<'a> Evaluation<'a, '_> {
-    /// Which images are classified right under an attack, or without one; those that are
-    /// not `asked` for count as wrong.
-    fn right(&mut self, attack: Option<(&AttackSpec, f64)>, asked: &[bool]) -> Result<Vec<bool>> {
-        let Evaluation { dataset, settings, .. } = *self;
-        let asked: Vec<usize> = (0..).zip(asked).filter(|(_, a)| **a).map(|(i, _)| i).collect();
-        let mut right = vec![false; dataset.len()];
-        let mut done = 0;
-        for batch in dataset.batches(settings.batch).only(&asked) {
-            let indices = batch.indices.clone();
-            let first = indices.first().copied().unwrap_or(0) as u64;
-            // So many draws that no attack on one batch reaches the next one's.
-            let draws = |stream| Draws::new(settings.seed, stream, first << 32);
-            let images = self.images(attack, &indices, draws("evaluate/attack"))?;
-            let mean =
-                self.network.predict(&images, settings.samples, &mut draws("evaluate/judge"))?;
-            for (index, class) in indices.iter().zip(mean.classes()) {
-                let label = dataset.labels().get(*index);
-                if let Some(right) = right.get_mut(*index) {
-                    *right = label.is_some_and(|label| *label == class as i64);
-                }
-            }
-            done += indices.len();
-            (self.on_progress)(Progress {
-                attack: attack.map(|(spec, _)| spec.method()),
-                eps: attack.map_or(0.0, |(_, eps)| eps),
-                done,
-                correct: right.iter().filter(|right| **right).count(),
-                images: asked.len(),
-            });
-        }
-        Ok(right)
-    }
-
-    /// The images at `indices` after the attack, as the network takes them.
-    fn images(
-        &mut self,
-        attack: Option<(&AttackSpec, f64)>,
-        indices: &[usize],
-        draws: Draws,
-    ) -> Result<Tensor> {
-        let Some((spec, eps)) = attack.filter(|(_, eps)| *eps > 0.0) else {
-            return Ok(target(&self.network, self.dataset, indices)?.clean);
-        };
-        let dataset = self.dataset;
-        let attacked = self.attacked(spec)?;
-        let target = target(attacked, dataset, indices)?;
-        let images = strongest(attacked, spec, eps, &target, draws)?;
-        let from = attacked.form.clone();
-        from.convert(&images, &self.network.form)
-    }
-
-    /// The network whose gradients the attack sees.
-    fn attacked(&mut self, spec: &AttackSpec) -> Result<&mut Running<'a>> {
-        match spec.from() {
-            None => Ok(&mut self.network),
-            Some(name) => self.surrogates.get_mut(name).ok_or_else(|| {
-                let text = spec.text();
-                Error::Setting(format!("attack `{text}`: the model `{name}` was not given"))
-            }),
-        }
-    }
+/// Which images are classified right; those that were not seen are not.
+fn right(seen: &[Option<Seen>]) -> Vec<bool> {
+    seen.iter().map(|seen| seen.as_ref().is_some_and(|seen| seen.judged.is_right())).collect()
 }
 
 #[cfg(test)]

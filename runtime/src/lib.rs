@@ -14,11 +14,13 @@ mod loaded;
 mod network;
 pub mod noise;
 pub mod predict;
+pub mod report;
 pub mod sessions;
 mod shard;
 mod target;
 pub mod train;
 pub mod transfer;
+pub mod uncertainty;
 mod whole_file;
 
 pub use error::{Error, Result};

@@ -4,9 +4,10 @@ use graphs::{Tensor, names};
 
 use crate::data::Dataset;
 use crate::engine::{Engine, State};
-use crate::predict::{Mean, mean};
+use crate::predict::each_draw;
 use crate::sessions::{Compile, Draws, Purpose, Sessions};
 use crate::target::{Form, Target};
+use crate::uncertainty::Tally;
 use crate::{Error, Result};
 
 /// How often the size of a run is halved at most when few images are left: each size is a
@@ -53,6 +54,19 @@ impl<'a> Running<'a> {
         Ok(Running { sessions, state: network.state, form, random, batch })
     }
 
+    /// # Errors
+    /// When other images are not of the size that the network was opened for.
+    pub(crate) fn check(&self, dataset: &Dataset) -> Result<()> {
+        let ([c, h, w], [channels, height, width]) = (self.form.image, dataset.shape());
+        if dataset.shape() == self.form.image {
+            return Ok(());
+        }
+        Err(Error::Data(format!(
+            "they are {channels}x{height}x{width} (channels, height, width), the others {c}x{h}x{w}; \
+             give images of that size"
+        )))
+    }
+
     /// How many images the run has that so many (at most a batch) are put into.
     pub(crate) fn size(&self, images: usize) -> usize {
         let mut halves = (0..=HALVINGS).map(|halving| self.batch.div_ceil(1 << halving));
@@ -64,7 +78,7 @@ impl<'a> Running<'a> {
         if self.random { wanted.max(1) } else { 1 }
     }
 
-    /// The mean prediction of `images` over `samples` draws.
+    /// What `samples` draws say of `images`.
     ///
     /// # Errors
     /// When the program fails or returns no probabilities.
@@ -73,13 +87,33 @@ impl<'a> Running<'a> {
         images: &Tensor,
         samples: u64,
         draws: &mut Draws,
-    ) -> Result<Mean> {
+    ) -> Result<Tally> {
+        let mut tally = Tally::default();
+        self.each_draw(images, samples, draws, |probabilities, classes| {
+            tally.add(probabilities, classes);
+        })?;
+        Ok(tally)
+    }
+
+    /// Shows `see` the probabilities `[N, classes]` of `images` by each of `samples` draws.
+    ///
+    /// # Errors
+    /// When the program fails or returns no probabilities.
+    pub(crate) fn each_draw(
+        &mut self,
+        images: &Tensor,
+        samples: u64,
+        draws: &mut Draws,
+        mut see: impl FnMut(&[f32], usize),
+    ) -> Result<()> {
         let rows = images.shape().first().copied().unwrap_or(0);
         let size = self.size(rows);
         self.state.put(names::IMAGES, &padded(images, size)?)?;
-        let mut mean = mean(&mut self.sessions, &self.state, size, samples, draws)?;
-        mean.truncate(rows);
-        Ok(mean)
+        let own = |probabilities: &[f32], classes: usize| {
+            see(probabilities.get(..rows * classes).unwrap_or_default(), classes);
+        };
+        each_draw(&mut self.sessions, &self.state, size, samples, draws, own)?;
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use crate::engine::{Engine, State};
 use crate::sessions::{Compile, Draws, Purpose, Sessions};
 use crate::shard::{Shards, stack};
 use crate::target::Form;
+use crate::uncertainty::{Tally, entropy};
 use crate::{Error, Result};
 
 /// What a model says of some images. Entropies are in nats.
@@ -58,9 +59,10 @@ pub fn predict(
     for batch in images.batches(batch).layout(form.layout) {
         let target = form.target(batch)?;
         state.put(names::IMAGES, &target.clean)?;
-        let mean = mean(&mut sessions, state, target.len(), settings.samples, &mut draws)?;
-        all.classes = mean.classes;
-        for (row, &expected) in mean.probabilities.chunks_exact(mean.classes).zip(&mean.entropies) {
+        let (count, samples) = (target.len(), settings.samples);
+        let tally = tally(&mut sessions, state, count, samples, &mut draws)?;
+        all.classes = tally.classes();
+        for (row, expected) in tally.means().zip(tally.expected_entropies()) {
             let predictive = entropy(row.iter().copied());
             all.probabilities.extend(row.iter().map(|&p| p as f32));
             all.predictive_entropy.push(predictive as f32);
@@ -71,55 +73,22 @@ pub fn predict(
     Ok(all)
 }
 
-/// Means over draws.
-pub(crate) struct Mean {
-    pub(crate) classes: usize,
-    /// `[N, classes]`
-    pub(crate) probabilities: Vec<f64>,
-    /// Of each draw's probabilities, `[N]`.
-    entropies: Vec<f64>,
-}
-
-impl Mean {
-    /// Keeps the first `images`.
-    pub(crate) fn truncate(&mut self, images: usize) {
-        self.probabilities.truncate(images * self.classes);
-        self.entropies.truncate(images);
-    }
-
-    /// The class with the greatest mean probability of each image, the first of equals.
-    pub(crate) fn classes(&self) -> impl Iterator<Item = usize> {
-        self.probabilities.chunks_exact(self.classes).map(|row| {
-            let first = (0, f64::NEG_INFINITY);
-            let greater = |best: (usize, f64), (i, &p)| if p > best.1 { (i, p) } else { best };
-            row.iter().enumerate().fold(first, greater).0
-        })
-    }
-}
-
-/// The mean over `samples` draws for the `batch` images in the state.
-pub(crate) fn mean(
+/// What `samples` draws say of the `batch` images in the state.
+///
+/// # Errors
+/// As [`each_draw`].
+pub(crate) fn tally(
     sessions: &mut Sessions,
     state: &State,
     batch: usize,
     samples: u64,
     draws: &mut Draws,
-) -> Result<Mean> {
-    let mut mean = Mean { classes: 1, probabilities: Vec::new(), entropies: vec![0.0; batch] };
-    let count = each_draw(sessions, state, batch, samples, draws, |probabilities, classes| {
-        mean.classes = classes;
-        mean.probabilities.resize(probabilities.len(), 0.0);
-        for (sum, &p) in mean.probabilities.iter_mut().zip(probabilities) {
-            *sum += f64::from(p);
-        }
-        for (sum, row) in mean.entropies.iter_mut().zip(probabilities.chunks_exact(classes)) {
-            *sum += entropy(row.iter().copied().map(f64::from));
-        }
+) -> Result<Tally> {
+    let mut tally = Tally::default();
+    each_draw(sessions, state, batch, samples, draws, |probabilities, classes| {
+        tally.add(probabilities, classes);
     })?;
-    for sum in mean.probabilities.iter_mut().chain(&mut mean.entropies) {
-        *sum /= count as f64;
-    }
-    Ok(mean)
+    Ok(tally)
 }
 
 /// Shows `see` the probabilities `[N, classes]` of each of `samples` draws, or of one
@@ -162,9 +131,4 @@ pub(crate) fn each_draw(
         }
     }
     Ok(count)
-}
-
-/// In nats; 0 log 0 is 0.
-fn entropy(probabilities: impl Iterator<Item = f64>) -> f64 {
-    -probabilities.filter(|p| *p > 0.0).map(|p| p * p.ln()).sum::<f64>()
 }

@@ -77,9 +77,9 @@ pub fn transfer<'a>(
     let draws = |stream, first: usize| Draws::new(*seed, stream, (first as u64) << 32);
     let judge = |network: &mut Running, images: &Tensor, labels: &Tensor, first| {
         let mut draws = draws("evaluate/judge", first);
-        let mean = network.predict(images, *samples, &mut draws)?;
+        let tally = network.predict(images, *samples, &mut draws)?;
         let labels = labels.values::<i64>()?;
-        let pairs = mean.classes().zip(labels.iter());
+        let pairs = tally.chosen().zip(labels.iter());
         Ok::<usize, Error>(pairs.filter(|(class, label)| *class as i64 == **label).count())
     };
 

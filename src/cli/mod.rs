@@ -218,6 +218,7 @@ pub struct Gradient {
 /// `advbnn evaluate`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
+    advbnn evaluate run --data cifar10 --eps 8/255 --budget standard -o report\n  \
     advbnn evaluate run --data cifar10 --eps 8/255 --attack pgd --attack pgd:eot=10\n  \
     advbnn evaluate run --data cifar10 --eps 8/255 --cumulative \\\n    \
     --attack apgd-ce:eot=10 --attack apgd-t:eot=10 --attack square\n  \
@@ -232,11 +233,21 @@ pub struct Evaluate {
     /// Test data: IDX, CIFAR-10 or STL-10 binary, .npz, .parquet, or a folder of class folders
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// Folder for results.json
+    /// Folder for results.json, per_example.csv and report.html
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Attacks to run at every radius [default: none, clean accuracy only, or pgd when
-    /// --eps is given]
+    /// Go on with the evaluation in the folder of -o that was stopped
+    #[arg(long)]
+    pub resume: bool,
+    /// quick, standard or thorough: chooses attacks (unless --attack does), the number of images
+    /// (unless --limit does), and runs what the checks compare
+    #[arg(long)]
+    pub budget: Option<String>,
+    /// Images of another kind: how well does uncertainty tell them
+    #[arg(long, value_name = "DIR")]
+    pub ood: Option<PathBuf>,
+    /// Attacks to run at every radius [default: those of --budget, or else none, clean
+    /// accuracy only, or pgd when --eps is given]
     #[arg(long, value_name = "SPEC")]
     pub attack: Vec<String>,
     /// Radii in units of pixels in [0, 1], as numbers or fractions [default: 8/255]
@@ -249,6 +260,9 @@ pub struct Evaluate {
     /// Weight draws that a prediction averages
     #[arg(long, default_value_t = 20)]
     pub samples: usize,
+    /// Seeds under which every prediction is made, for the spread of the accuracy
+    #[arg(long, default_value_t = 5)]
+    pub seeds: usize,
     /// Use so many images only
     #[arg(long, value_name = "N")]
     pub limit: Option<std::num::NonZeroUsize>,

@@ -5,6 +5,7 @@ mod attacks;
 mod external;
 mod images;
 mod inspected;
+mod masked;
 mod misuse;
 mod models;
 mod printed;

@@ -1,7 +1,10 @@
 //! Accuracies and uncertainties of a linear classifier.
 #![allow(clippy::unwrap_used)]
 
+use graphs::Tensor;
+
 use super::*;
+use crate::attack::Method;
 use crate::engine::State;
 use crate::engine::tests::engines;
 use crate::linear::{Linear, dataset, weight};
@@ -17,6 +20,8 @@ fn settings(attacks: &[&str]) -> EvalSettings {
         batch: 4,
         seed: 3,
         cumulative: false,
+        seeds: 3,
+        probing: None,
     }
 }
 
@@ -28,11 +33,23 @@ fn identity(engine: &dyn Engine) -> State {
     state
 }
 
-fn report(engine: &dyn Engine, std: Option<f32>, settings: &EvalSettings) -> Report {
+/// What comes of a linear classifier with weights of that much noise.
+fn evaluated(
+    engine: &dyn Engine,
+    std: Option<f32>,
+    settings: &EvalSettings,
+    notes: Option<Notes>,
+) -> Result<Evaluation> {
     let model = Linear { classes: 3, std };
     let compile = |purpose, batch| model.compile(purpose, batch);
     let network = Network { compile: &compile, state: identity(engine) };
-    evaluate(engine, network, BTreeMap::new(), &dataset(N, 3), settings, &mut |_| {}).unwrap()
+    let (images, foreign) = (dataset(N, 3), dataset(6, 3));
+    let subject = Subject { dataset: &images, foreign: Some(&foreign), notes };
+    evaluate(engine, network, BTreeMap::new(), subject, settings, &mut |_| {})
+}
+
+fn report(engine: &dyn Engine, std: Option<f32>, settings: &EvalSettings) -> Report {
+    evaluated(engine, std, settings, None).unwrap().report
 }
 
 #[test]
@@ -40,7 +57,7 @@ fn accuracy_falls_from_all_to_none_and_radius_0_is_clean() {
     for engine in engines() {
         let report = report(&*engine, None, &settings(&["pgd", "fgsm", "noise"]));
         assert_eq!((report.images, report.samples, report.clean.accuracy), (N, 1, 100.0));
-        let accuracies: Vec<f64> = report.attacks.iter().map(|row| row.accuracy).collect();
+        let accuracies: Vec<f64> = report.attacks.iter().map(|row| row.measured.accuracy).collect();
         assert_eq!(accuracies[..6], [100.0, 100.0, 0.0, 100.0, 100.0, 0.0]);
         assert!(accuracies[8] > 0.0, "noise is no attack");
     }
@@ -50,9 +67,9 @@ fn accuracy_falls_from_all_to_none_and_radius_0_is_clean() {
 fn draws_and_samples_of_a_model_without_noise_are_one() {
     let engine = &*engines()[0];
     let sure = report(engine, None, &settings(&["pgd:eot=10"]));
-    assert_eq!((sure.samples, sure.attacks[0].draws), (1, 1));
+    assert_eq!((sure.samples, sure.attacks[0].attack.draws), (1, 1));
     let random = report(engine, Some(0.1), &settings(&["pgd:eot=10,restarts=2"]));
-    let row = &random.attacks[1];
+    let row = &random.attacks[1].attack;
     assert_eq!((random.samples, row.draws, row.restarts, row.steps), (8, 10, 2, 20));
     let json = serde_json::to_value(&random).unwrap();
     assert_eq!(json["clean"]["accuracy"], 100.0);
@@ -70,13 +87,17 @@ fn progress_counts_every_image_under_every_attack() {
         engine,
         Network { compile: &compile, state: identity(engine) },
         BTreeMap::new(),
-        &dataset(N, 3),
+        Subject { dataset: &dataset(N, 3), foreign: None, notes: None },
         &EvalSettings { eps: vec![0.1], ..settings(&["fgsm"]) },
-        &mut |progress| seen.push((progress.attack, progress.done, progress.images)),
+        &mut |progress| seen.push(progress),
     )
     .unwrap();
-    let counts = |attack| [4, 8, 10].map(|done| (attack, done, N));
-    assert_eq!(seen, [counts(None), counts(Some(Method::Fgsm))].concat());
+    let counts: Vec<(Option<&str>, usize)> =
+        seen.iter().map(|p| (p.attack.as_ref().map(|(spec, _)| spec.as_str()), p.done)).collect();
+    let of = |attack| [4, 8, 10].map(|done| (attack, done));
+    assert_eq!(counts, [of(None), of(Some("fgsm"))].concat());
+    assert!(seen.windows(2).all(|pair| pair[0].share < pair[1].share));
+    assert!((seen[5].share - 1.0).abs() < 1e-9);
 }
 
 #[test]
@@ -86,7 +107,8 @@ fn settings_and_labels_that_make_no_sense_are_refused() {
     let error = |dataset: &Dataset, settings: &EvalSettings| {
         let compile = |purpose, batch| model.compile(purpose, batch);
         let network = Network { compile: &compile, state: identity(engine) };
-        evaluate(engine, network, BTreeMap::new(), dataset, settings, &mut |_| {})
+        let subject = Subject { dataset, foreign: None, notes: None };
+        evaluate(engine, network, BTreeMap::new(), subject, settings, &mut |_| {})
             .unwrap_err()
             .to_string()
     };
@@ -99,6 +121,94 @@ fn settings_and_labels_that_make_no_sense_are_refused() {
     assert!(error(&dataset(N, 4), &good).contains("the model has 3 classes"));
     let wrong = Dataset::new([1, 3, 3], vec![0; 9], vec![0], Vec::new()).unwrap();
     assert!(error(&wrong, &good).contains("the images are 1x3x3"));
+}
+
+#[test]
+fn what_is_measured_belongs_together() {
+    let engine = &*engines()[0];
+    let report = report(engine, Some(0.8), &settings(&["pgd:steps=3,eot=2"]));
+    assert_eq!(report.schema, SCHEMA);
+    for measured in [&report.clean, &report.attacks[1].measured] {
+        assert_eq!(measured.accuracy, measured.uncertainty.accuracy);
+        let [low, high] = measured.interval;
+        assert!(low <= measured.accuracy + 1e-9 && measured.accuracy <= high + 1e-9);
+        let counts: Vec<u64> = measured.by_samples.iter().map(|row| row.samples).collect();
+        assert_eq!(counts, [1, 2, 5, 8]);
+        assert_eq!(measured.by_samples[3].uncertainty, measured.uncertainty);
+        let spread = measured.spread.as_ref().unwrap();
+        assert!(spread.seeds == 3 && spread.min <= spread.mean && spread.mean <= spread.max);
+        assert_eq!(measured.reliability.iter().map(|bin| bin.count).sum::<usize>(), N);
+    }
+    // Radius 0 leaves the images as they are, and the judge's draws are the same.
+    assert_eq!(report.attacks[0].measured, report.clean);
+    assert_eq!(report.attacks[0].auroc.unwrap().predictive_entropy, 0.5);
+    let worst = &report.worst[1];
+    assert!(worst.eps == 0.05 && worst.accuracy <= report.attacks[1].measured.accuracy);
+    let foreign = report.ood.unwrap();
+    let sum = foreign.expected_entropy + foreign.mutual_information;
+    assert!((foreign.images, (sum - foreign.predictive_entropy).abs() < 1e-9) == (6, true));
+}
+
+#[test]
+fn an_evaluation_that_was_stopped_ends_as_one_that_was_not() {
+    let engine = &*engines()[0];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("progress.jsonl");
+    let settings = settings(&["pgd:steps=3,eot=2", "noise"]);
+    let whole = report(engine, Some(0.5), &settings);
+    let notes = |resume| Some(Notes { path: &path, about: "this", resume });
+    let noted = evaluated(engine, Some(0.5), &settings, notes(false)).unwrap();
+    assert_eq!(noted.report, whole);
+    let lines = std::fs::read_to_string(&path).unwrap();
+    let kept: Vec<&str> = lines.lines().take(6).collect();
+    std::fs::write(&path, format!("{}\n{{\"key\": \"cut", kept.join("\n"))).unwrap();
+    let resumed = evaluated(engine, Some(0.5), &settings, notes(true)).unwrap();
+    assert_eq!((&resumed.report, &resumed.pictures), (&whole, &noted.pictures));
+    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), lines.lines().count());
+    let more = EvalSettings { seed: 4, ..settings };
+    assert!(evaluated(engine, Some(0.5), &more, notes(true)).is_err());
+}
+
+#[test]
+fn a_line_for_every_image_under_every_attack() {
+    let engine = &*engines()[0];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("per_example.csv");
+    let settings = settings(&["pgd:steps=3,eot=2"]);
+    evaluated(engine, Some(0.5), &settings, None).unwrap().write_csv(&path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let rows: Vec<&str> = text.lines().collect();
+    assert_eq!(rows.len(), 1 + N + 3 * N + 6);
+    let columns = rows[0].split(',').count();
+    // The only comma inside a field is that of the attack's options.
+    assert!(rows[1..=N].iter().all(|row| row.split(',').count() == columns));
+    assert!(rows[1 + N].starts_with("attacked,\"pgd:steps=3,eot=2\",linf,0,0,"));
+}
+
+#[test]
+fn probes_are_of_the_first_images_and_checks_are_made_of_them() {
+    let engine = &*engines()[0];
+    let mut probing = Budget::Quick.probing(0.05).unwrap();
+    probing.images = 4;
+    // The linear classifier has no program for it.
+    let known = |spec: &AttackSpec| spec.method() != Method::ApgdDlr;
+    probing.runs.retain(|(spec, _)| known(spec));
+    let settings = EvalSettings {
+        attacks: Budget::Quick.attacks().unwrap().into_iter().filter(known).collect(),
+        eps: vec![0.05],
+        probing: Some(probing),
+        ..settings(&[])
+    };
+    let report = report(engine, Some(0.1), &settings);
+    let probes = report.probes.unwrap();
+    assert_eq!((probes.images, probes.eps), (4, 0.05));
+    assert!(probes.rows.len() > 12);
+    assert_eq!(report.checks.len(), 14);
+    let idle: Vec<&Check> =
+        report.checks.iter().filter(|check| check.verdict == Verdict::NotRun).collect();
+    let lacking =
+        ["another loss is no stronger than cross-entropy", "successes hold on fresh draws"];
+    assert!(idle.iter().all(|check| lacking.contains(&check.check.as_str())), "{idle:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::attack::Pgd;
 use crate::data::Dataset;
 use crate::engine::{Engine, State};
 use crate::noise::permutation;
-use crate::predict::mean;
+use crate::predict::tally;
 use crate::sessions::{Compile, Draws, Purpose, Sessions};
 use crate::target::Form;
 use crate::{Error, Result};
@@ -107,8 +107,8 @@ impl<'a> Judge<'a> {
             let labels = target.labels.values::<i64>()?.into_owned();
             let (count, samples) = (target.len(), self.holdout.samples);
             let mut right = |sessions: &mut Sessions, state: &State| -> Result<u64> {
-                let mean = mean(sessions, state, count, samples, &mut judge_draws)?;
-                let hits = mean.classes().zip(&labels);
+                let tally = tally(sessions, state, count, samples, &mut judge_draws)?;
+                let hits = tally.chosen().zip(&labels);
                 Ok(hits.filter(|(class, label)| *class as i64 == **label).count() as u64)
             };
             state.put(names::IMAGES, &target.clean)?;

@@ -1,0 +1,50 @@
+//! What must hold of attacked images, and of attacks whose outcome is known.
+
+use super::{BUDGET, Check, Evidence, Row, TOLERANCE, UNBOUNDED, judged, not_run};
+use crate::attack::Method;
+
+pub(super) fn unbounded(evidence: &Evidence) -> Check {
+    const NAME: &str = "no accuracy is left at radius 0.5";
+    let rows = evidence.rows.iter().filter(|r| r.eps >= UNBOUNDED && r.method == Method::Pgd);
+    let Some(row) = rows.min_by(|a, b| a.accuracy.total_cmp(&b.accuracy)) else {
+        return not_run(NAME, BUDGET);
+    };
+    let detail = format!(
+        "PGD leaves {:.1} %, a constant answer would be right for {:.1} %",
+        row.accuracy, evidence.chance
+    );
+    judged(NAME, row.accuracy <= evidence.chance, detail)
+}
+
+pub(super) fn unmoved(evidence: &Evidence) -> Check {
+    const NAME: &str = "the gradient is nowhere zero";
+    let starts = |row: &&Row| {
+        matches!(row.method, Method::Pgd | Method::Fgsm) && !row.random_start && row.eps > 0.0
+    };
+    let rows = evidence.rows.iter().filter(starts);
+    let Some(row) = rows.max_by(|a, b| a.unmoved.total_cmp(&b.unmoved)) else {
+        return not_run(NAME, "no gradient attack from the clean image was run");
+    };
+    let detail = format!("{} left {:.1} % of the images as they were", row.method, row.unmoved);
+    judged(NAME, row.unmoved <= TOLERANCE, detail)
+}
+
+pub(super) fn perturbations(evidence: &Evidence) -> Check {
+    const NAME: &str = "attacked images are in the ball and in [0, 1]";
+    let Some(farthest) = evidence.farthest else { return not_run(NAME, "no attack was run") };
+    let detail = format!("the farthest is at {farthest:.6} of its radius; none is no number");
+    judged(NAME, farthest <= 1.0 + 1e-4, detail)
+}
+
+pub(super) fn fresh_draws(evidence: &Evidence) -> Check {
+    const NAME: &str = "successes hold on fresh draws";
+    if !evidence.random {
+        return not_run(NAME, "the model has no noise");
+    }
+    let Some(repeated) = evidence.repeated else {
+        return not_run(NAME, "no attack succeeded, or one seed only");
+    };
+    let detail = format!("{repeated:.1} % of them are misclassified again under another seed");
+    // An image beside the decision boundary flips by chance alone.
+    judged(NAME, repeated >= 90.0, detail)
+}

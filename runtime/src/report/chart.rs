@@ -1,0 +1,146 @@
+//! Charts as SVG and as PNG, drawn alike; no font of the system is needed.
+
+use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use plotters::coord::Shift;
+use plotters::drawing::{DrawingArea, IntoDrawingArea};
+
+use super::drawing::{Pen, draw};
+use super::png::encode;
+use crate::error::one_line;
+use crate::{Error, Result};
+
+/// Pixels of a chart: as wide as a phone's screen, so that its letters are not shrunk there.
+const SIZE: (u32, u32) = (360, 270);
+
+/// How many times larger a PNG is.
+const ZOOM: u32 = 2;
+
+/// One named line of points, or the bars of a histogram.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// As the legend has it.
+    pub name: String,
+    /// In the order in which they are joined.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// The horizontal axis.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Axis {
+    /// From the first number to the second.
+    Linear(f64, f64),
+    /// Places 0, 1, ... with these names, evenly apart.
+    Places(Vec<String>),
+}
+
+/// How points are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Lines with a marker at every point.
+    Lines,
+    /// The same, over the diagonal.
+    Diagonal,
+    /// Bars from 0, those of several series side by side.
+    Bars,
+}
+
+/// A chart.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chart {
+    /// A name for its file.
+    pub name: &'static str,
+    /// What it shows.
+    pub title: String,
+    /// What the horizontal axis is.
+    pub x_label: String,
+    /// What the vertical axis is.
+    pub y_label: String,
+    /// The horizontal axis.
+    pub x: Axis,
+    /// The top of the vertical axis, which starts at 0.
+    pub top: f64,
+    /// How points are shown.
+    pub style: Style,
+    /// At most as many as there are colours are told apart.
+    pub series: Vec<Series>,
+}
+
+impl Chart {
+    /// The chart as SVG.
+    ///
+    /// # Errors
+    /// When it cannot be drawn.
+    pub fn svg(&self) -> Result<String> {
+        let mut text = String::new();
+        self.draw(SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), 1)?;
+        Ok(text)
+    }
+
+    /// The chart as PNG.
+    ///
+    /// # Errors
+    /// When it cannot be drawn.
+    pub fn png(&self) -> Result<Vec<u8>> {
+        let (width, height) = (SIZE.0 * ZOOM, SIZE.1 * ZOOM);
+        let mut pixels = vec![255; (width * height * 3) as usize];
+        let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
+        self.draw(area, ZOOM)?;
+        encode(&pixels, width, height)
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: DrawingArea<B, Shift>, zoom: u32) -> Result<()>
+    where
+        B::ErrorType: 'static,
+    {
+        draw(self, &area, Pen { zoom })
+            .map_err(|error| Error::Setting(format!("chart `{}`: {}", self.name, one_line(error))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn chart(style: Style, x: Axis) -> Chart {
+        let series = |name: &str, scale: f64| Series {
+            name: name.to_owned(),
+            points: (0..4).map(|i| (f64::from(i), scale * f64::from(i))).collect(),
+        };
+        Chart {
+            name: "chart",
+            title: "A <title> & more".to_owned(),
+            x_label: "radius".to_owned(),
+            y_label: "accuracy".to_owned(),
+            x,
+            top: 100.0,
+            style,
+            series: (0..7).map(|i| series(&format!("attack {i}"), f64::from(i) * 4.0)).collect(),
+        }
+    }
+
+    #[test]
+    fn charts_of_every_style_have_their_text_escaped_and_a_shape_for_every_series() {
+        for style in [Style::Lines, Style::Diagonal, Style::Bars] {
+            for x in [
+                Axis::Linear(0.0, 3.0),
+                Axis::Places(["1", "5", "10", "20"].map(str::to_owned).to_vec()),
+            ] {
+                let chart = chart(style, x);
+                let svg = chart.svg().unwrap();
+                assert!(svg.contains("A &lt;title&gt; &amp; more") && !svg.contains("<title>"));
+                assert!((0..7).all(|i| svg.contains(&format!("attack {i}"))));
+                let png = chart.png().unwrap();
+                assert!(png.starts_with(b"\x89PNG"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_png_has_letters() {
+        let mut plain = chart(Style::Lines, Axis::Linear(0.0, 3.0));
+        let with = plain.png().unwrap();
+        plain.title = String::new();
+        assert_ne!(with, plain.png().unwrap());
+    }
+}

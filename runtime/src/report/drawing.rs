@@ -1,0 +1,182 @@
+//! Drawing a chart on any backend.
+
+use std::error::Error;
+use std::sync::LazyLock;
+
+use plotters::backend::DrawingBackend;
+use plotters::chart::{ChartBuilder, ChartContext, SeriesLabelPosition};
+use plotters::coord::Shift;
+use plotters::coord::cartesian::Cartesian2d;
+use plotters::drawing::DrawingArea;
+use plotters::element::{EmptyElement, PathElement, Polygon, Rectangle};
+use plotters::series::{DashedLineSeries, LineSeries};
+use plotters::style::{Color, IntoFont, RGBColor, TextStyle, WHITE};
+
+use super::chart::{Chart, Series, Style};
+use super::marks::{FONT, Scale, marker};
+
+/// Colours that differ for every kind of colour blindness (Okabe and Ito 2008).
+const PALETTE: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 0, 0),
+];
+
+const INK: RGBColor = RGBColor(60, 60, 60);
+const GRID: RGBColor = RGBColor(225, 225, 225);
+
+type Plane<'p, B> = ChartContext<'p, B, Cartesian2d<Scale, Scale>>;
+
+/// How large everything is drawn.
+#[derive(Clone, Copy)]
+pub(super) struct Pen {
+    /// Pixels for each pixel of a chart.
+    pub(super) zoom: u32,
+}
+
+impl Pen {
+    fn px(self, size: u32) -> u32 {
+        size * self.zoom
+    }
+
+    fn font(self, size: u32) -> TextStyle<'static> {
+        ("sans-serif", self.px(size)).into_font().color(&INK)
+    }
+}
+
+/// Draws `chart` on the whole of `area`.
+///
+/// # Errors
+/// Those of the backend.
+pub(super) fn draw<B: DrawingBackend>(
+    chart: &Chart,
+    area: &DrawingArea<B, Shift>,
+    pen: Pen,
+) -> Result<(), Box<dyn Error>>
+where
+    B::ErrorType: 'static,
+{
+    LazyLock::force(&FONT);
+    area.fill(&WHITE)?;
+    let mut plane = plane(chart, area, pen)?;
+    for (index, (series, &color)) in chart.series.iter().zip(PALETTE.iter().cycle()).enumerate() {
+        match chart.style {
+            Style::Bars => bars(&mut plane, chart, index, series, color, pen)?,
+            Style::Lines | Style::Diagonal => line(&mut plane, index, series, color, pen)?,
+        }
+    }
+    if chart.series.len() > 1 {
+        plane
+            .configure_series_labels()
+            .position(match chart.style {
+                // Where accuracies and frequencies seldom are.
+                Style::Lines => SeriesLabelPosition::LowerLeft,
+                Style::Diagonal => SeriesLabelPosition::LowerRight,
+                Style::Bars => SeriesLabelPosition::UpperRight,
+            })
+            .background_style(WHITE.mix(0.85))
+            .legend_area_size(pen.px(20))
+            .margin(pen.px(4))
+            .label_font(pen.font(11))
+            .draw()?;
+    }
+    Ok(area.present()?)
+}
+
+/// Axes, grid and texts.
+fn plane<'p, B: DrawingBackend>(
+    chart: &Chart,
+    area: &DrawingArea<B, Shift>,
+    pen: Pen,
+) -> Result<Plane<'p, B>, Box<dyn Error>>
+where
+    B::ErrorType: 'static,
+{
+    let (x, y) = (Scale::of(&chart.x), Scale::linear(0.0, chart.top));
+    let ends = [(x.from, 0.0), (x.to, chart.top)];
+    let mut plane = ChartBuilder::on(area)
+        .caption(&chart.title, pen.font(14))
+        .margin(pen.px(6))
+        .margin_right(pen.px(14))
+        .x_label_area_size(pen.px(38))
+        .y_label_area_size(pen.px(46))
+        .build_cartesian_2d(x, y)?;
+    plane
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(GRID)
+        .bold_line_style(GRID)
+        .axis_style(INK)
+        .label_style(pen.font(11))
+        .axis_desc_style(pen.font(12))
+        .x_desc(&chart.x_label)
+        .y_desc(&chart.y_label)
+        .draw()?;
+    if chart.style == Style::Diagonal {
+        let style = INK.stroke_width(pen.px(1));
+        plane.draw_series(DashedLineSeries::new(ends, pen.px(4), pen.px(3), style))?;
+    }
+    Ok(plane)
+}
+
+/// Points joined by lines, with a marker of the series' own.
+fn line<'p, B: DrawingBackend + 'p>(
+    plane: &mut Plane<'p, B>,
+    index: usize,
+    series: &Series,
+    color: RGBColor,
+    pen: Pen,
+) -> Result<(), Box<dyn Error>>
+where
+    B::ErrorType: 'static,
+{
+    let shape = marker(index, pen.px(4));
+    let points = series.points.iter().copied();
+    let mark = |at| EmptyElement::at(at) + Polygon::new(shape.clone(), color.filled());
+    plane.draw_series(points.clone().map(mark))?;
+    let stroke = color.stroke_width(pen.px(2));
+    let reach = pen.px(8) as i32;
+    let shape = marker(index, pen.px(4));
+    plane.draw_series(LineSeries::new(points, stroke))?.label(&series.name).legend(
+        move |(x, y)| {
+            EmptyElement::at((x + reach, y))
+                + PathElement::new([(-reach, 0), (reach, 0)], stroke)
+                + Polygon::new(shape.clone(), color.filled())
+        },
+    );
+    Ok(())
+}
+
+/// Bars from 0, beside those of the other series.
+fn bars<'p, B: DrawingBackend + 'p>(
+    plane: &mut Plane<'p, B>,
+    chart: &Chart,
+    index: usize,
+    series: &Series,
+    color: RGBColor,
+    pen: Pen,
+) -> Result<(), Box<dyn Error>>
+where
+    B::ErrorType: 'static,
+{
+    let count = chart.series.len() as f64;
+    let apart = match series.points.as_slice() {
+        [(first, _), (second, _), ..] => second - first,
+        _ => 1.0,
+    };
+    let width = 0.9 * apart / count;
+    let bar = |&(x, y): &(f64, f64)| {
+        let left = x + (index as f64 - count / 2.0) * width;
+        Rectangle::new([(left, 0.0), (left + width, y)], color.filled())
+    };
+    let half = pen.px(4) as i32;
+    plane.draw_series(series.points.iter().map(bar))?.label(&series.name).legend(move |(x, y)| {
+        let corners = [(x + half, y - half), (x + 3 * half, y + half)];
+        Rectangle::new(corners, color.filled())
+    });
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! What the flags of `evaluate` mean together.
+
+use std::num::NonZeroUsize;
+
+use anyhow::Result;
+use runtime::attack::{AttackSpec, Norm};
+use runtime::evaluate::{Budget, EvalSettings};
+
+use crate::cli::Evaluate;
+use crate::misuse;
+use crate::settings::fraction;
+
+/// The settings, and how many images to take at most.
+pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZeroUsize>)> {
+    let budget = flags
+        .budget
+        .as_deref()
+        .map(|text| text.parse::<Budget>().map_err(|error| misuse(format!("--budget {error}"))));
+    let budget = budget.transpose()?;
+    let radius = |text: &String| {
+        let reason = "give numbers or fractions such as 8/255";
+        fraction(text).ok_or_else(|| misuse(format!("--eps {text}: {reason}")))
+    };
+    let mut eps: Vec<f64> = flags.eps.iter().map(radius).collect::<Result<_>>()?;
+    let mut attacks = attacks(flags)?;
+    match budget {
+        Some(budget) if attacks.is_empty() => attacks = budget.attacks()?,
+        None if attacks.is_empty() && !eps.is_empty() => attacks = vec!["pgd".parse()?],
+        _ => {}
+    }
+    if eps.is_empty() {
+        eps.push(8.0 / 255.0);
+    }
+    let largest = eps.iter().copied().fold(0.0, f64::max);
+    if let Some(spec) = attacks.iter().find(|a| a.norm() == Norm::Linf && largest > 1.0) {
+        let text = spec.text();
+        return Err(misuse(format!(
+            "--eps {largest}: a radius of the L-infinity attack {text} is 0 to 1, as in 8/255"
+        )));
+    }
+    if flags.samples == 0 || flags.batch == 0 || flags.seeds == 0 {
+        return Err(misuse("--samples, --batch and --seeds are at least 1"));
+    }
+    if flags.resume && flags.output.is_none() {
+        return Err(misuse("--resume goes on with an evaluation in a folder; give it with -o DIR"));
+    }
+    let probed = eps.iter().copied().find(|eps| *eps > 0.0);
+    let probing = match (budget, probed) {
+        (Some(budget), Some(eps)) => Some(budget.probing(eps)?),
+        (Some(_), None) => {
+            return Err(misuse("--budget compares attacks; give a radius above 0 to --eps"));
+        }
+        (None, _) => None,
+    };
+    let settings = EvalSettings {
+        attacks,
+        eps,
+        samples: flags.samples as u64,
+        batch: flags.batch,
+        seed: flags.seed,
+        cumulative: flags.cumulative,
+        seeds: flags.seeds as u64,
+        probing,
+    };
+    Ok((settings, flags.limit.or_else(|| NonZeroUsize::new(budget?.images()))))
+}
+
+fn attacks(flags: &Evaluate) -> Result<Vec<AttackSpec>> {
+    let read = |spec: &String| spec.parse().map_err(|e| misuse(format!("--attack {spec}: {e}")));
+    flags.attack.iter().map(read).collect()
+}
