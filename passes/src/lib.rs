@@ -31,11 +31,13 @@ mod platform;
 mod postpone;
 mod prior;
 mod quantized;
+mod repeated;
 mod sources;
 mod splice;
 mod statistics;
 mod survey;
 mod tape;
+mod trials;
 mod upgrade;
 mod variational;
 
@@ -65,6 +67,7 @@ pub use prior::{Mixture, Prior};
 pub use sources::{stored, stored_name};
 pub use survey::{Left, Survey, survey};
 pub use tape::{Tape, signed};
+pub use trials::{Form, Trial, trials};
 pub use upgrade::Upgrade;
 pub use variational::{
     Convert, DOMAIN, InitStd, Posterior, is_variational, posteriors, random_layers,
