@@ -10,6 +10,7 @@ mod misuse;
 mod models;
 mod printed;
 mod saving;
+mod sizes;
 mod training;
 
 use std::collections::BTreeSet;
