@@ -96,7 +96,9 @@ fn save(folder: &Path, evaluation: &Evaluation, flags: &Evaluate, dataset: &Data
 
 /// The other models that attacks look at, by the names that the attacks give them.
 fn surrogates(settings: &EvalSettings) -> Result<BTreeMap<String, Model>> {
-    let names = settings.attacks.iter().filter_map(runtime::attack::AttackSpec::from);
+    let probed = settings.probing.iter().flat_map(|probing| &probing.runs).map(|(spec, _)| spec);
+    let attacks = settings.attacks.iter().chain(probed);
+    let names = attacks.filter_map(runtime::attack::AttackSpec::from);
     names.map(|name| Ok((name.to_owned(), model::read(Path::new(name))?))).collect()
 }
 

@@ -262,6 +262,10 @@ pub struct Evaluate {
     /// (unless --limit does), and runs what the checks compare
     #[arg(long)]
     pub budget: Option<String>,
+    /// Another model, an ONNX file or a run folder, by whose gradients the checks of --budget
+    /// attack too
+    #[arg(long, value_name = "MODEL")]
+    pub surrogate: Vec<PathBuf>,
     /// Images of another kind: how well does uncertainty tell them
     #[arg(long, value_name = "DIR")]
     pub ood: Option<PathBuf>,

@@ -8,19 +8,28 @@ use clap::Args;
 /// `advbnn reproduce`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
-    advbnn reproduce table1 --preset fashion --data fashion-mnist -o table1\n  \
-    advbnn reproduce fig2 --preset paper-cifar10 --variant code --data cifar10 -o fig2\n\n\
-    Trains none, adv, bnn, adv-bnn and rse from the same fresh network and attacks each with \
-    PGD-20, one draw a step as in the paper, and with EOT-PGD-20, 20 draws a step. The commands \
-    that it runs are in commands.sh. What was done before is not done again, so a run that was \
-    stopped goes on.")]
+    advbnn reproduce table1 --preset fashion --data fashion-mnist -o fashion\n  \
+    advbnn reproduce fig3 --preset fashion --data fashion-mnist -o fashion\n  \
+    advbnn reproduce table1 --preset cifar10-small --pretrained net.onnx --data cifar10 -o cifar10\n  \
+    advbnn reproduce fig2 --preset paper-cifar10 --variant code --data cifar10 -o paper\n\n\
+    Trains none, adv, bnn, adv-bnn and rse (fig4: adv and adv-bnn) from the same network. table1 \
+    and fig2 attack each with PGD-20, one draw a step as in the paper, and with EOT-PGD-20, 20 \
+    draws a step; fig3 has the affinity matrix; fig4 the accuracy against the draws of a \
+    prediction and against the steps of the attack. The commands that it runs are in \
+    EXPERIMENT.sh. What was done before is not done again: a run that was stopped goes on, and \
+    experiments in one folder share the models.")]
 pub struct Reproduce {
-    /// table1: accuracies at the paper's radii; fig2: at many radii
+    /// table1: accuracies at the paper's radii; fig2: at many radii; fig3: affinity of the
+    /// models; fig4: accuracy against draws and against steps
     pub experiment: String,
     /// fashion and cifar10-small finish on two cores; paper-cifar10, paper-stl10,
     /// paper-imagenet143 are the paper's own
     #[arg(long, default_value = "fashion")]
     pub preset: String,
+    /// A pretrained ONNX classifier of these images that every training starts from, in place of
+    /// the preset's fresh network; cifar10-small needs one
+    #[arg(long, value_name = "FILE")]
+    pub pretrained: Option<PathBuf>,
     /// Where the paper and its published code differ: paper (SGD, random weights only) or code
     /// (KL of VGG over its last layer only) [default: what works in both]
     #[arg(long)]

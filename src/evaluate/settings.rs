@@ -45,8 +45,18 @@ pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZero
         return Err(misuse("--resume goes on with an evaluation in a folder; give it with -o DIR"));
     }
     let probed = eps.iter().copied().find(|eps| *eps > 0.0);
+    let surrogates: Vec<String> =
+        flags.surrogate.iter().map(|path| path.display().to_string()).collect();
+    if budget.is_none() && !surrogates.is_empty() {
+        return Err(misuse(
+            "--surrogate is for the checks of --budget; without it, --attack transfer:from=MODEL",
+        ));
+    }
     let probing = match (budget, probed) {
-        (Some(budget), Some(eps)) => Some(budget.probing(eps)?),
+        (Some(budget), Some(eps)) => {
+            let probing = budget.probing(eps, &surrogates);
+            Some(probing.map_err(|error| misuse(format!("--surrogate: {error}")))?)
+        }
         (Some(_), None) => {
             return Err(misuse("--budget compares attacks; give a radius above 0 to --eps"));
         }

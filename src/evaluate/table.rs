@@ -45,12 +45,13 @@ pub(crate) fn table(models: &[(&str, &Evaluation)]) -> Table {
 
 /// Scores of the probabilities.
 pub(super) fn uncertainty(report: &Report) -> Table {
-    let names = ["images", "radius", "NLL", "Brier", "ECE", "entropy", "mutual inf.", "AUROC"];
+    let names =
+        ["images", "radius", "vote, %", "NLL", "Brier", "ECE", "entropy", "mutual inf.", "AUROC"];
     let mut table = new(&names.map(str::to_owned));
     let mut row = |name: String, radius: String, measured: &Measured, area: Option<f64>| {
         let of = &measured.uncertainty;
         let scores = [of.nll, of.brier, of.ece, of.predictive_entropy, of.mutual_information];
-        let mut cells = vec![name, radius];
+        let mut cells = vec![name, radius, format!("{:.2}", of.vote_accuracy)];
         cells.extend(scores.map(|score| format!("{score:.4}")));
         cells.push(area.map_or(String::new(), |area| format!("{area:.4}")));
         table.add_row(cells);
@@ -63,7 +64,7 @@ pub(super) fn uncertainty(report: &Report) -> Table {
     }
     if let Some(foreign) = &report.ood {
         let scores = [foreign.predictive_entropy, foreign.mutual_information];
-        let mut cells = vec![String::new(); 5];
+        let mut cells = vec![String::new(); 6];
         cells.extend(scores.map(|score| format!("{score:.4}")));
         cells.push(format!("{:.4}", foreign.auroc.predictive_entropy));
         if let Some(name) = cells.first_mut() {

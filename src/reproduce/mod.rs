@@ -1,30 +1,64 @@
 //! `advbnn reproduce`: experiments of the paper, as command lines of this program.
 
+mod accuracies;
+mod affinity;
+mod convergence;
 mod plan;
 mod presets;
-mod table;
+mod step;
 
 use std::num::NonZeroUsize;
-use std::sync::atomic::Ordering;
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use clap::Parser;
+use anyhow::{Context, Result};
+use runtime::report::{Chart, Matrix};
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::cli::{Cli, Machine, Reproduce};
-use crate::train::watch_ctrl_c;
+use crate::cli::{Machine, Reproduce};
 use crate::{misuse, print};
-use plan::{Step, plan, results};
 use presets::{PRESETS, Preset};
-use table::{Row, rows};
+use step::Step;
 
-/// `results.json`
+/// What there is to reproduce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Experiment {
+    /// Accuracy of the five defences at the radii of the paper's table 1.
+    Table1,
+    /// The same at many radii (figure 2).
+    Fig2,
+    /// How well attacks on one defence fool another (figure 3).
+    Fig3,
+    /// Accuracy against the draws of a prediction and the steps of the attack (figure 4).
+    Fig4,
+}
+
+/// What came of an experiment.
+struct Found {
+    /// The figures, for `EXPERIMENT.json`.
+    data: Value,
+    csv: String,
+    /// In Markdown: a table and what it says.
+    page: String,
+    plots: Vec<Plot>,
+}
+
+/// A drawing and the name of its files.
+struct Plot {
+    name: String,
+    svg: String,
+    png: Vec<u8>,
+}
+
+/// `EXPERIMENT.json`
 #[derive(Debug, Serialize)]
 struct Results<'a> {
     experiment: &'a str,
     preset: &'a str,
     variant: Option<&'a str>,
+    /// The network that the training started from, where it was not a fresh one.
+    pretrained: Option<&'a Path>,
     seed: u64,
     /// Epochs of every training, where they are not the preset's.
     epochs: Option<NonZeroUsize>,
@@ -36,53 +70,85 @@ struct Results<'a> {
     samples: NonZeroUsize,
     /// Of this run of the command; what was done before is not counted.
     seconds: f64,
-    rows: &'a [Row],
+    rows: Value,
+}
+
+impl Experiment {
+    const ALL: [(&str, Experiment); 4] = [
+        ("table1", Experiment::Table1),
+        ("fig2", Experiment::Fig2),
+        ("fig3", Experiment::Fig3),
+        ("fig4", Experiment::Fig4),
+    ];
+
+    fn of(flags: &Reproduce) -> Result<Experiment> {
+        let asked = flags.experiment.as_str();
+        let found = Experiment::ALL.iter().find(|(name, _)| *name == asked);
+        let unknown = || misuse(format!("reproduce {asked}: use table1, fig2, fig3 or fig4"));
+        found.map(|(_, experiment)| *experiment).ok_or_else(unknown)
+    }
+
+    /// Every command, in order.
+    fn steps(self, flags: &Reproduce, preset: &Preset) -> Result<Vec<Step>> {
+        match self {
+            Experiment::Table1 => accuracies::steps(flags, preset, &preset.table()),
+            Experiment::Fig2 => accuracies::steps(flags, preset, &preset.curve()),
+            Experiment::Fig3 => affinity::steps(flags, preset),
+            Experiment::Fig4 => convergence::steps(flags, preset),
+        }
+    }
+
+    /// What the commands have left.
+    fn found(self, flags: &Reproduce, preset: &Preset) -> Result<Found> {
+        match self {
+            Experiment::Table1 => accuracies::found(flags, preset, &preset.table()),
+            Experiment::Fig2 => accuracies::found(flags, preset, &preset.curve()),
+            Experiment::Fig3 => affinity::found(flags, preset),
+            Experiment::Fig4 => convergence::found(flags, preset),
+        }
+    }
 }
 
 pub(crate) fn run(flags: &Reproduce, machine: &Machine) -> Result<()> {
     let start = Instant::now();
-    let preset = preset(flags)?;
-    let radii: Vec<f64> = match flags.experiment.as_str() {
-        "table1" => preset.table.to_vec(),
-        "fig2" => (0..preset.curve.1).map(|i| radius(i as f64 * preset.curve.0)).collect(),
-        other => return Err(misuse(format!("reproduce {other}: use table1 or fig2"))),
-    };
+    let (experiment, preset) = (Experiment::of(flags)?, preset(flags)?);
     if let Some(other) = flags.variant.as_deref().filter(|name| !["paper", "code"].contains(name)) {
         return Err(misuse(format!("--variant {other}: use paper or code")));
     }
-    let folder = &flags.output;
+    let steps = experiment.steps(flags, preset)?;
+    let folder = flags.output.as_path();
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let steps = plan(flags, preset, &radii);
     for step in &steps {
-        done(step)?;
+        step.done()?;
     }
+    let name = flags.experiment.as_str();
     let lines: Vec<String> = steps.iter().map(Step::line).collect();
-    write(flags, "commands.sh", &format!("{}\n", lines.join("\n")))?;
+    write(folder, &format!("{name}.sh"), format!("{}\n", lines.join("\n")).as_bytes())?;
     for step in &steps {
-        take(step, machine)?;
+        step.take(machine)?;
     }
-    let mut all = Vec::new();
-    for (defense, _) in preset.defenses {
-        let path = results(folder, defense);
-        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        all.extend(rows(defense, &text).with_context(|| path.display().to_string())?);
-    }
-    let found = Results {
-        experiment: &flags.experiment,
+    let found = experiment.found(flags, preset)?;
+    let results = Results {
+        experiment: name,
         preset: preset.name,
         variant: flags.variant.as_deref(),
+        pretrained: flags.pretrained.as_deref(),
         seed: flags.seed,
         epochs: flags.epochs,
         limit: flags.limit,
         images: flags.images,
         samples: flags.samples,
         seconds: start.elapsed().as_secs_f64(),
-        rows: &all,
+        rows: found.data,
     };
-    write(flags, "results.json", &serde_json::to_string_pretty(&found)?)?;
-    write(flags, &format!("{}.csv", flags.experiment), &table::csv(&all))?;
-    let page = table::page(&flags.experiment, preset, &radii, &all) + &shortened(flags);
-    write(flags, &format!("{}.md", flags.experiment), &page)?;
+    write(folder, &format!("{name}.json"), serde_json::to_string_pretty(&results)?.as_bytes())?;
+    write(folder, &format!("{name}.csv"), found.csv.as_bytes())?;
+    for plot in &found.plots {
+        write(folder, &format!("{}.svg", plot.name), plot.svg.as_bytes())?;
+        write(folder, &format!("{}.png", plot.name), &plot.png)?;
+    }
+    let page = found.page + &shortened(flags);
+    write(folder, &format!("{name}.md"), page.as_bytes())?;
     print::line(page)
 }
 
@@ -93,7 +159,7 @@ fn shortened(flags: &Reproduce) -> String {
     let parts: Vec<String> = [epochs, limit].into_iter().flatten().collect();
     match parts.is_empty() {
         true => String::new(),
-        false => format!("\nShortened: every training took {}.\n", parts.join(" and ")),
+        false => format!("\nNot the preset's: every training took {}.\n", parts.join(" and ")),
     }
 }
 
@@ -108,52 +174,87 @@ fn preset(flags: &Reproduce) -> Result<&'static Preset> {
     Ok(preset)
 }
 
-/// Without the digits that a product of fractions leaves behind.
-fn radius(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+impl Plot {
+    fn chart(name: &str, chart: &Chart) -> Result<Plot> {
+        Ok(Plot { name: name.to_owned(), svg: chart.svg()?, png: chart.png()? })
+    }
+
+    fn matrix(name: &str, matrix: &Matrix) -> Result<Plot> {
+        Ok(Plot { name: name.to_owned(), svg: matrix.svg()?, png: matrix.png()? })
+    }
 }
 
-/// Whether a command was done before.
-///
-/// # Errors
-/// When what is there was left by another command.
-fn done(step: &Step) -> Result<bool> {
-    let path = step.mark();
-    if !path.exists() || !step.leaves.exists() {
-        return Ok(false);
-    }
-    let before = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    if before.trim_end() != step.identity() {
-        bail!(
-            "{} was made by `{}`; give the same flags, or choose another folder",
-            step.leaves.display(),
-            before.trim_end()
-        );
-    }
-    Ok(true)
+/// A file of JSON that a command has left.
+fn read(path: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
-/// Runs one command, unless it was done before. A training that was stopped is not done.
-fn take(step: &Step, machine: &Machine) -> Result<()> {
-    if done(step)? {
-        return Ok(());
-    }
-    if !machine.quiet {
-        print::remark(step.line());
-    }
-    let words = std::iter::once("advbnn".to_owned()).chain(step.arguments.iter().cloned());
-    let Machine { engine, provider, threads, quiet } = *machine;
-    let cli = Cli::try_parse_from(words).with_context(|| step.line())?;
-    crate::run(Cli { machine: Machine { engine, provider, threads, quiet }, ..cli })
-        .with_context(|| step.line())?;
-    if !step.leaves.exists() || watch_ctrl_c()?.load(Ordering::Relaxed) {
-        bail!("{} is not finished; the same command goes on from there", step.line());
-    }
-    let identity = step.identity();
-    Ok(runtime::write_whole(&step.mark(), |file| file.write_all(identity.as_bytes()))?)
+fn write(folder: &Path, name: &str, content: &[u8]) -> Result<()> {
+    Ok(runtime::write_whole(&folder.join(name), |file| file.write_all(content))?)
 }
 
-fn write(flags: &Reproduce, name: &str, text: &str) -> Result<()> {
-    let path = flags.output.join(name);
-    Ok(runtime::write_whole(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?)
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::plan::tests::flags;
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_step_of_every_experiment_is_a_command_that_the_program_takes() {
+        for (name, experiment) in Experiment::ALL {
+            for preset in &PRESETS {
+                let line = format!("{name} --data data -o out --limit 100 --epochs 2");
+                let mut flags = flags(&line);
+                flags.pretrained = preset.network.is_none().then(|| "net.onnx".into());
+                for variant in [None, Some("paper".to_owned()), Some("code".to_owned())] {
+                    flags.variant = variant;
+                    let steps = experiment.steps(&flags, preset).unwrap();
+                    let (trained, left) = match experiment {
+                        Experiment::Table1 | Experiment::Fig2 => (5, 5),
+                        Experiment::Fig3 => (5, 1),
+                        Experiment::Fig4 => (2, 3),
+                    };
+                    let made = usize::from(preset.network.is_some());
+                    let converted = if trained == 5 { 2 } else { 1 };
+                    assert_eq!(steps.len(), made + converted + trained + left, "{}", preset.name);
+                    for step in steps {
+                        let words =
+                            std::iter::once("advbnn".to_owned()).chain(step.arguments.clone());
+                        if let Err(error) = Cli::try_parse_from(words) {
+                            panic!("{}: {error}", step.line());
+                        }
+                        assert!(!step.line().contains("  "));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn experiments_in_one_folder_train_alike_and_leave_other_files() {
+        let preset = &PRESETS[0];
+        let steps = |name: &str, experiment: Experiment| {
+            let steps = experiment.steps(&flags(&format!("{name} --data d -o o")), preset).unwrap();
+            steps.iter().map(Step::line).collect::<Vec<_>>()
+        };
+        let all = Experiment::ALL.map(|(name, experiment)| steps(name, experiment));
+        let made = |line: &&String| !line.contains(" evaluate ") && !line.contains(" transfer ");
+        for lines in &all {
+            for line in lines.iter().filter(made) {
+                assert!(all[0].contains(line), "{line}");
+            }
+        }
+        let left: Vec<&String> = all.iter().flatten().filter(|line| !made(line)).collect();
+        let folder = |line: &&String| {
+            line.split(" -o ").nth(1).map(|rest| rest.split(' ').next().unwrap().to_owned())
+        };
+        let mut folders: Vec<_> = left.iter().map(folder).collect();
+        folders.sort();
+        folders.dedup();
+        assert_eq!(folders.len(), left.len());
+    }
 }

@@ -1,52 +1,17 @@
-//! The command lines that an experiment consists of.
+//! The command lines that make the models, which all experiments share.
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
+
 use super::presets::Preset;
+use super::step::Step;
 use crate::cli::Reproduce;
+use crate::misuse;
 
-/// One command, and the file that is there once it is done.
-pub(super) struct Step {
-    pub(super) arguments: Vec<String>,
-    pub(super) leaves: PathBuf,
-}
-
-impl Step {
-    fn new(line: &str, paths: &[(&str, &Path)], leaves: PathBuf) -> Step {
-        let argument = |word: &str| {
-            let path = paths.iter().find(|(name, _)| *name == word);
-            path.map_or_else(|| word.to_owned(), |(_, path)| path.display().to_string())
-        };
-        Step { arguments: line.split_whitespace().map(argument).collect(), leaves }
-    }
-
-    /// Where it is noted that the command was done.
-    pub(super) fn mark(&self) -> PathBuf {
-        let mut name = self.leaves.clone().into_os_string();
-        name.push(".done");
-        name.into()
-    }
-
-    /// The command, whether it goes on from an earlier one or not.
-    pub(super) fn identity(&self) -> String {
-        self.line().replace(" --resume", "")
-    }
-
-    /// As a shell takes it.
-    pub(super) fn line(&self) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=,:".contains(c);
-        let quoted = |word: &String| match word.chars().all(plain) && !word.is_empty() {
-            true => word.clone(),
-            false => format!("'{}'", word.replace('\'', r"'\''")),
-        };
-        let words: Vec<String> = self.arguments.iter().map(quoted).collect();
-        format!("advbnn {}", words.join(" "))
-    }
-}
-
-/// The results of the evaluation of a defence in the folder of an experiment.
-pub(super) fn results(folder: &Path, defense: &str) -> PathBuf {
-    folder.join("evaluations").join(defense).join("results.json")
+/// The run folder of a defence in the folder of an experiment.
+pub(super) fn run(flags: &Reproduce, defense: &str) -> PathBuf {
+    flags.output.join("runs").join(defense)
 }
 
 /// Which differences between the paper and its published code a preset of the paper follows, as
@@ -56,21 +21,39 @@ fn variant(flags: &Reproduce, preset: &Preset) -> [&'static str; 2] {
         // No random biases, and SGD (appendix B and section 4 of the paper).
         Some("paper") => ["--no-bias", "--optimizer sgd"],
         // The published VGG sums the KL over its last layer only.
-        Some("code") if preset.network.starts_with("vgg") => ["", "--kl-scope last-layer"],
+        Some("code") if preset.network.is_some_and(|network| network.starts_with("vgg")) => {
+            ["", "--kl-scope last-layer"]
+        }
         _ => ["", ""],
     }
 }
 
-/// Every command of an experiment, in order.
-pub(super) fn plan(flags: &Reproduce, preset: &Preset, radii: &[f64]) -> Vec<Step> {
+/// Every command up to the trained models of `defenses`, in order.
+///
+/// # Errors
+/// When the preset starts from a pretrained network and none is named.
+pub(super) fn models(flags: &Reproduce, preset: &Preset, defenses: &[&str]) -> Result<Vec<Step>> {
     let folder = flags.output.as_path();
-    let (network, seed) = (folder.join("network.onnx"), flags.seed);
-    let line = format!("new {} -o NETWORK --seed {seed}", preset.network);
-    let mut steps = vec![Step::new(&line, &[("NETWORK", &network)], network.clone())];
-    for (defense, own) in preset.defenses {
-        let mut start = network.clone();
-        let mut own = own.to_owned();
-        if let Some(bayesian) = ["bnn", "adv-bnn"].iter().position(|name| *name == defense) {
+    let mut steps = Vec::new();
+    let network = match (&flags.pretrained, preset.network) {
+        (Some(path), _) => path.clone(),
+        (None, Some(network)) => {
+            let path = folder.join("network.onnx");
+            let line = format!("new {network} -o NETWORK --seed {}", flags.seed);
+            steps.push(Step::new(&line, &[("NETWORK", &path)], path.clone()));
+            path
+        }
+        (None, None) => {
+            return Err(misuse(format!(
+                "--preset {} starts from a pretrained classifier of its images: name its ONNX file, \
+                 --pretrained FILE",
+                preset.name
+            )));
+        }
+    };
+    for (defense, own) in preset.defenses.iter().filter(|(name, _)| defenses.contains(name)) {
+        let (mut start, mut own) = (network.clone(), (*own).to_owned());
+        if let Some(bayesian) = ["bnn", "adv-bnn"].iter().position(|name| name == defense) {
             let [convert, train] = variant(flags, preset);
             let prior = preset.convert.get(bayesian).copied().unwrap_or_default();
             start = folder.join(format!("{defense}.onnx"));
@@ -79,31 +62,22 @@ pub(super) fn plan(flags: &Reproduce, preset: &Preset, radii: &[f64]) -> Vec<Ste
             steps.push(Step::new(&line, &paths, start.clone()));
             own = format!("{own} {train}");
         }
-        steps.extend(train_and_evaluate(flags, preset, radii, (defense, &own), &start));
+        steps.push(train(flags, preset, (defense, &own), &start));
     }
-    steps
+    Ok(steps)
 }
 
-fn train_and_evaluate(
-    flags: &Reproduce,
-    preset: &Preset,
-    radii: &[f64],
-    (defense, own): (&str, &str),
-    start: &Path,
-) -> [Step; 2] {
-    let run = flags.output.join("runs").join(defense);
-    let results = results(&flags.output, defense);
-    let evaluation = results.parent().unwrap_or(&results).to_owned();
-    let paths: [(&str, &Path); 4] =
-        [("START", start), ("DATA", &flags.data), ("RUN", &run), ("EVALUATION", &evaluation)];
-    let Preset { train, eps: (eps, _), step, .. } = preset;
+fn train(flags: &Reproduce, preset: &Preset, (defense, own): (&str, &str), start: &Path) -> Step {
+    let run = run(flags, defense);
+    let paths: [(&str, &Path); 3] = [("START", start), ("DATA", &flags.data), ("RUN", &run)];
     let number = |flag: &str, value: Option<usize>| {
         value.map_or_else(String::new, |value| format!("{flag} {value}"))
     };
     // What a defence does not read would be remarked on.
+    let eps = preset.eps.0;
     let attacked = if defense.starts_with("adv") { format!("--eps {eps}") } else { String::new() };
-    let train = read(train, defense.starts_with("adv"), defense.ends_with("bnn"));
-    let epochs = number("--epochs", flags.epochs.map(Into::into));
+    let train = read(preset.train, defense.starts_with("adv"), defense.ends_with("bnn"));
+    let epochs = number("--epochs", flags.epochs.map(Into::into).or(preset.epochs));
     let limit = number("--limit", flags.limit.map(Into::into));
     let resume = if run.join("last.safetensors").exists() { "--resume" } else { "" };
     let line = format!(
@@ -111,16 +85,7 @@ fn train_and_evaluate(
         train.join(" "),
         flags.seed
     );
-    let train = Step::new(&line, &paths, run.join("model.onnx"));
-    let radii: Vec<String> = radii.iter().filter(|eps| **eps > 0.0).map(f64::to_string).collect();
-    let line = format!(
-        "evaluate RUN --data DATA -o EVALUATION --eps {} --attack pgd:steps=20,step={step} --attack pgd:steps=20,step={step},eot=20 --samples {} --limit {} --seed {}",
-        radii.join(","),
-        flags.samples,
-        flags.images,
-        flags.seed
-    );
-    [train, Step::new(&line, &paths, results)]
+    Step::new(&line, &paths, run.join("model.onnx"))
 }
 
 /// The flags of `train` that a defence reads.
@@ -140,8 +105,21 @@ fn read(flags: &'static str, adversarial: bool, bayesian: bool) -> Vec<&'static 
     kept
 }
 
+/// `evaluate` on the run of a defence, which leaves its results in `output`.
+pub(super) fn evaluate(flags: &Reproduce, defense: &str, own: &str, output: &Path) -> Step {
+    let run = run(flags, defense);
+    let paths: [(&str, &Path); 3] = [("RUN", &run), ("DATA", &flags.data), ("EVALUATION", output)];
+    let resume = if output.join("progress.jsonl").exists() { "--resume" } else { "" };
+    // One seed of the prediction: a spread over several is not what the experiments ask for.
+    let line = format!(
+        "evaluate RUN --data DATA -o EVALUATION {own} --seeds 1 --limit {} --seed {} {resume}",
+        flags.images, flags.seed
+    );
+    Step::new(&line, &paths, output.join("results.json"))
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use clap::Parser;
 
@@ -149,7 +127,7 @@ mod tests {
     use crate::cli::{Cli, Command};
     use crate::reproduce::presets::PRESETS;
 
-    fn flags(line: &str) -> Reproduce {
+    pub(in crate::reproduce) fn flags(line: &str) -> Reproduce {
         let words = ["advbnn", "reproduce"].into_iter().chain(line.split_whitespace());
         match Cli::try_parse_from(words).unwrap().command {
             Command::Reproduce(flags) => *flags,
@@ -157,29 +135,15 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_step_of_every_preset_is_a_command_that_the_program_takes() {
-        for preset in &PRESETS {
-            let mut flags = flags("table1 --data data -o out --limit 100 --epochs 2");
-            for variant in [None, Some("paper".to_owned()), Some("code".to_owned())] {
-                flags.variant = variant;
-                let steps = plan(&flags, preset, preset.table);
-                assert_eq!(steps.len(), 1 + 2 * 5 + 2, "{}", preset.name);
-                for step in steps {
-                    let words = std::iter::once("advbnn".to_owned()).chain(step.arguments.clone());
-                    if let Err(error) = Cli::try_parse_from(words) {
-                        panic!("{}: {error}", step.line());
-                    }
-                    assert!(!step.line().contains("  "));
-                }
-            }
-        }
+    pub(in crate::reproduce) fn preset(name: &str) -> &'static Preset {
+        PRESETS.iter().find(|preset| preset.name == name).unwrap()
     }
 
     #[test]
     fn a_defence_gets_the_flags_that_it_reads() {
-        let preset = PRESETS.iter().find(|preset| preset.name == "fashion").unwrap();
-        let steps = plan(&flags("table1 --data a'b -o out"), preset, &[0.0, 0.1]);
+        let flags = flags("table1 --data a'b -o out");
+        let defenses = ["none", "adv", "bnn", "adv-bnn", "rse"];
+        let steps = models(&flags, preset("fashion"), &defenses).unwrap();
         let line = |name: &str| {
             let wanted = format!("--defense {name} ");
             steps.iter().map(Step::line).find(|line| line.contains(&wanted)).unwrap()
@@ -189,5 +153,22 @@ mod tests {
         assert!(!line("none").contains("--eps") && !line("none").contains("--steps"));
         assert!(line("bnn").contains("--alpha") && !line("rse").contains("--alpha"));
         assert!(line("rse").contains(r"--data 'a'\''b'"), "{}", line("rse"));
+        assert_eq!(models(&flags, preset("fashion"), &["adv", "adv-bnn"]).unwrap().len(), 4);
+    }
+
+    #[test]
+    fn a_pretrained_network_takes_the_place_of_a_fresh_one() {
+        let lines = |line: &str, name| {
+            let steps = models(&flags(line), preset(name), &["adv", "adv-bnn"])?;
+            Ok::<_, anyhow::Error>(steps.iter().map(Step::line).collect::<Vec<_>>())
+        };
+        let given = "table1 --data data -o out --pretrained net.onnx";
+        for name in ["cifar10-small", "fashion"] {
+            let lines = lines(given, name).unwrap();
+            assert!(lines[0].starts_with("advbnn train net.onnx "), "{lines:?}");
+            assert!(lines[1].starts_with("advbnn convert net.onnx "), "{lines:?}");
+        }
+        let error = lines("table1 --data data -o out", "cifar10-small").unwrap_err();
+        assert!(error.to_string().contains("--pretrained FILE"), "{error}");
     }
 }

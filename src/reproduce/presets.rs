@@ -3,14 +3,16 @@
 /// A data set and a network at one size.
 pub(super) struct Preset {
     pub(super) name: &'static str,
-    /// The flags of `new`.
-    pub(super) network: &'static str,
+    /// The flags of `new`; `None` where the experiment starts from a pretrained network.
+    pub(super) network: Option<&'static str>,
     /// The training radius as a flag takes it, and as a number.
     pub(super) eps: (&'static str, f64),
     /// The radii of the table.
-    pub(super) table: &'static [f64],
+    table: &'static [f64],
     /// Flags of every `train`.
     pub(super) train: &'static str,
+    /// Epochs of every training; `None` where the flags of `train` say.
+    pub(super) epochs: Option<usize>,
     /// Flags of `train` for one defence each.
     pub(super) defenses: [(&'static str, &'static str); 5],
     /// Flags of `convert` for `bnn` and for `adv-bnn`.
@@ -18,11 +20,27 @@ pub(super) struct Preset {
     /// The size of an attack step as a flag takes it; of evaluation.
     pub(super) step: &'static str,
     /// Radii of figure 2, from 0, by this step, so many.
-    pub(super) curve: (f64, usize),
+    curve: (f64, usize),
+    /// The radius of figure 3.
+    pub(super) transfer: f64,
     /// What the paper reports: defence, draws of a step's gradient, (radius, accuracy).
     pub(super) published: &'static [Published],
     /// How this differs from the paper.
     pub(super) differs: &'static str,
+}
+
+impl Preset {
+    /// The radii of table 1.
+    pub(super) fn table(&self) -> Vec<f64> {
+        self.table.to_vec()
+    }
+
+    /// The radii of figure 2.
+    pub(super) fn curve(&self) -> Vec<f64> {
+        let (step, count) = self.curve;
+        // Without the digits that a product of fractions leaves behind.
+        (0..count).map(|i| (i as f64 * step * 1e6).round() / 1e6).collect()
+    }
 }
 
 /// A row of the paper's table 1, or of the later work that attacked it with EOT.
@@ -38,10 +56,11 @@ const PLAIN: [(&str, &str); 5] =
 pub(super) const PRESETS: [Preset; 5] = [
     Preset {
         name: "fashion",
-        network: "small-cnn --input 1x28x28 --classes 10 --width 0.5",
+        network: Some("small-cnn --input 1x28x28 --classes 10 --width 0.5"),
         eps: ("0.1", 0.1),
-        table: &[0.0, 0.05, 0.1, 0.15, 0.2, 0.3],
+        table: &[0.0, 0.05, 0.1, 0.2, 0.3],
         train: "--steps 5 --step-size 0.03 --random-start --batch 128 --schedule cosine --alpha 0.02",
+        epochs: Some(3),
         defenses: [
             ("none", "--lr 0.05"),
             ("adv", "--lr 0.05"),
@@ -49,67 +68,76 @@ pub(super) const PRESETS: [Preset; 5] = [
             ("adv-bnn", "--lr 0.01"),
             ("rse", "--lr 0.05"),
         ],
-        convert: ["--init-s 0.05 --prior 0.1"; 2],
+        convert: ["--init-s 0.02 --prior 0.1"; 2],
         step: "0.02",
         curve: (0.025, 13),
+        transfer: 0.2,
         published: &[],
         differs: "Fashion-MNIST and a network of three convolutions in place of CIFAR-10 and VGG-16, a larger radius, a random start and fewer steps in training, a cosine schedule: the paper has no such row to compare with.",
     },
     Preset {
         name: "cifar10-small",
-        network: "small-cnn --input 3x32x32 --classes 10 --width 1.0",
+        network: None,
         eps: ("8/255", 8.0 / 255.0),
         table: &[0.0, 0.015, 0.035, 0.055, 0.07],
-        train: "--steps 5 --step-size 0.01 --random-start --batch 128 --schedule cosine --alpha 0.02 --augment on",
+        train: "--steps 7 --step-size 2/255 --random-start --batch 64 --schedule cosine --alpha 0.02",
+        epochs: Some(5),
         defenses: [
-            ("none", "--lr 0.02"),
-            ("adv", "--lr 0.02"),
-            ("bnn", "--lr 0.003"),
-            ("adv-bnn", "--lr 0.003"),
-            ("rse", "--lr 0.02"),
+            ("none", "--lr 0.01"),
+            ("adv", "--lr 0.01"),
+            ("bnn", "--lr 0.001"),
+            ("adv-bnn", "--lr 0.001"),
+            ("rse", "--lr 0.01"),
         ],
-        convert: ["--init-s 0.02 --prior 0.1"; 2],
+        convert: ["--init-s 0.02 --prior 0.05"; 2],
         step: "0.007",
         curve: (0.005, 15),
+        transfer: 0.06,
         published: CIFAR10,
-        differs: "A small network, few epochs and a cosine schedule in place of VGG-16 and 200 epochs.",
+        differs: "A small pretrained network, five epochs and a cosine schedule in place of VGG-16 and 200 epochs, without augmentation.",
     },
     Preset {
         name: "paper-cifar10",
-        network: "vgg16 --input 3x32x32 --classes 10",
+        network: Some("vgg16 --input 3x32x32 --classes 10"),
         eps: ("8/256", 8.0 / 256.0),
         table: &[0.0, 0.015, 0.035, 0.055, 0.07],
         train: "--preset paper-cifar10",
+        epochs: None,
         defenses: PLAIN,
         convert: ["--prior 0.15", "--prior 0.05"],
         step: "0.007",
         curve: (0.005, 15),
+        transfer: 0.06,
         published: CIFAR10,
         differs: "The network, data, radii and schedule are the paper's; where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
     },
     Preset {
         name: "paper-stl10",
-        network: "model-a --input 3x96x96 --classes 10",
+        network: Some("model-a --input 3x96x96 --classes 10"),
         eps: ("8/256", 8.0 / 256.0),
         table: &[0.0, 0.015, 0.035, 0.055, 0.07],
         train: "--preset paper-stl10",
+        epochs: None,
         defenses: PLAIN,
         convert: ["--prior 0.15", "--prior 0.08"],
         step: "0.007",
         curve: (0.005, 15),
+        transfer: 0.06,
         published: STL10,
         differs: "The network, data, radii and schedule are the paper's; where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
     },
     Preset {
         name: "paper-imagenet143",
-        network: "vgg16 --input 3x64x64 --classes 143",
+        network: Some("vgg16 --input 3x64x64 --classes 143"),
         eps: ("0.01", 0.01),
         table: &[0.0, 0.004, 0.01, 0.016, 0.02],
         train: "--preset paper-imagenet143",
+        epochs: None,
         defenses: PLAIN,
         convert: ["--prior 0.15", "--prior 0.1"],
         step: "0.007",
         curve: (0.002, 11),
+        transfer: 0.02,
         published: IMAGENET143,
         differs: "The network, radii and schedule are the paper's, the hyper-parameters the published code's where the two differ and --variant does not say otherwise; images are padded, cropped and mirrored, where the paper takes random resized crops.",
     },

@@ -41,6 +41,9 @@ def expected(draws, labels, foreign):
     classes = mean.shape[1]
     truth = np.eye(classes)[labels]
     votes = draws.argmax(axis=2)
+    counts = np.stack([(votes == c).sum(axis=0) for c in range(classes)], axis=1)
+    most = counts == counts.max(axis=1, keepdims=True)
+    majority = np.where(most, mean, -1.0).argmax(axis=1)
     pairs = [votes[i] != votes[j] for i in range(len(votes)) for j in range(i)]
     right = int((mean.argmax(axis=1) == labels).sum())
     low, high = proportion_confint(right, len(labels), method="wilson")
@@ -53,6 +56,7 @@ def expected(draws, labels, foreign):
     )
     return {
         "accuracy": 100 * accuracy_score(labels, mean.argmax(axis=1)),
+        "vote_accuracy": 100 * accuracy_score(labels, majority),
         # It divides by the sum of the probabilities, which in float32 is not quite 1.
         "nll": log_loss(labels, mean, labels=np.arange(classes)) - np.log(mean.sum(axis=1)).mean(),
         "brier": ((mean - truth) ** 2).sum(axis=1).mean(),

@@ -1,5 +1,9 @@
 //! Auto-PGD (Croce and Hein, "Reliable evaluation of adversarial robustness with an
 //! ensemble of diverse parameter-free attacks", ICML 2020, algorithm 1).
+//!
+//! Where the paper and its published code differ, this is the code: its windows, rounded
+//! down, are much shorter than the paper's when there are few steps, so that the step size is
+//! halved earlier and the attack is stronger.
 
 use rayon::prelude::*;
 
@@ -11,7 +15,7 @@ use crate::target::Target;
 
 /// The share of the step before that is taken again, 1 - alpha.
 const MOMENTUM: f64 = 0.25;
-/// The share of steps that must raise the loss, or else the step size is halved.
+/// The step size is halved if no greater share of the steps than this has raised the loss.
 const RHO: f64 = 0.75;
 
 /// PGD that halves an image's own step size where it no longer gets on, and then goes on
@@ -104,15 +108,15 @@ impl Climb {
             best_gradient: Vec::new(),
             best_loss: f64::NEG_INFINITY,
             step_size,
-            checkpoint: (0, f64::NEG_INFINITY, false),
+            // Nothing is said of the first window's best loss.
+            checkpoint: (0, f64::NEG_INFINITY, true),
             rises: 0,
         }
     }
 
-    /// Learns the loss and its slope at the present point, number `k`: the result of step
-    /// `k - 1`, which may be a checkpoint.
+    /// Learns the loss and its slope at the present point, which `k` steps have led to.
     fn see(&mut self, k: u64, checkpoints: &[u64], gradient: &[f32], loss: f64) {
-        let before = self.loss;
+        self.rises += u64::from(loss > self.loss);
         self.loss = loss;
         self.gradient = gradient.to_vec();
         if k == 0 || loss > self.best_loss {
@@ -120,25 +124,24 @@ impl Climb {
             self.best.clone_from(&self.image);
             self.best_gradient.clone_from(&self.gradient);
         }
-        let Some(step) = k.checked_sub(1) else {
+        if k == 0 {
+            self.rises = 0;
             self.checkpoint.1 = loss;
-            return;
-        };
-        if checkpoints.contains(&step) {
+        } else if checkpoints.contains(&k) {
             let (last, best_loss, halved) = self.checkpoint;
-            let few_rises = (self.rises as f64) < RHO * (step - last) as f64;
-            let stuck = !halved && best_loss == self.best_loss;
+            let few_rises = (self.rises as f64) <= RHO * (k - last) as f64;
+            let stuck = !halved && best_loss >= self.best_loss;
             let halve = few_rises || stuck;
             if halve {
                 self.step_size /= 2.0;
+                // The next step counts as a rise over the loss of the point that is left, as in
+                // the published code.
                 self.image.clone_from(&self.best);
                 self.gradient.clone_from(&self.best_gradient);
-                self.loss = self.best_loss;
             }
-            self.checkpoint = (step, self.best_loss, halve);
+            self.checkpoint = (k, self.best_loss, halve);
             self.rises = 0;
         }
-        self.rises += u64::from(self.loss > before);
     }
 
     /// Takes step number `k`.
@@ -153,15 +156,17 @@ impl Climb {
     }
 }
 
-/// The steps after which the step size is looked at: `w_j = ceil(p_j steps)`, where `p_1`
-/// is 0.22 and each next period is 0.03 shorter, but at least 0.06 (section 3.1).
+/// The numbers of steps after which the step size is looked at: a first window of 0.22
+/// `steps`, each next one shorter by 0.03 `steps`, but none below 0.06 `steps`; all three rounded
+/// down to whole steps, and at least one.
 fn checkpoints(steps: u64) -> Vec<u64> {
-    let (mut percent, mut period) = (22, 22);
-    let mut found = Vec::new();
-    while percent < 100 {
-        found.push((percent * steps).div_ceil(100));
-        period = (period - 3).max(6);
-        percent += period;
+    let share = |percent: u64| (percent * steps / 100).max(1);
+    let (mut window, mut found) = (share(22), Vec::new());
+    let mut next = window;
+    while next <= steps {
+        found.push(next);
+        window = window.saturating_sub(share(3)).max(share(6));
+        next += window;
     }
     found
 }
@@ -171,9 +176,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checkpoints_are_those_of_the_paper() {
+    fn checkpoints_are_those_of_the_published_code() {
         assert_eq!(checkpoints(100), [22, 41, 57, 70, 80, 87, 93, 99]);
-        assert_eq!(checkpoints(10), [3, 5, 6, 7, 8, 9, 10, 10]);
+        assert_eq!(checkpoints(20), [4, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]);
+        assert_eq!(checkpoints(1), [1]);
     }
 
     /// Losses as they come, and the step size after each.
@@ -192,22 +198,27 @@ mod tests {
     fn the_step_is_halved_when_few_steps_rise_or_the_best_stays() {
         // Always up: never.
         assert_eq!(sizes(&[0., 1., 2., 3., 4., 5., 6., 7., 8., 9.]), [1.0; 10]);
-        // Two rises of the four before step 4.
-        let mut expected = [1.0; 6];
-        expected[5] = 0.5;
-        assert_eq!(sizes(&[0., 1., 0., 1., 0., 5.]), expected);
-        // Up in all four before step 8, but never above the best, which step 4 has seen.
-        let losses = [0., 1., 2., 3., 9., 1., 2., 3., 4., 5.];
-        assert_eq!(sizes(&losses)[9], 0.5);
+        // Three rises of the four before checkpoint 4 are a share of 0.75, which is too few.
+        assert_eq!(sizes(&[0., 1., 2., 1., 2., 5.]), [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]);
+        // Up in all four before checkpoint 8, over the loss of the point that is left, but never
+        // above the best: only a step that was not halved at the checkpoint before is then.
+        assert_eq!(sizes(&[0., 9., 1., 2., 3., 4., 5., 6., 7.])[8], 0.5);
+        let mut climb = Climb::new(&[0.5], 1.0);
+        (climb.checkpoint, climb.best_loss, climb.loss) = ((4, 9.0, false), 9.0, 3.0);
+        for (k, loss) in [(5, 4.0), (6, 5.0), (7, 6.0), (8, 7.0)] {
+            climb.see(k, &[4, 8], &[1.0], loss);
+        }
+        assert_eq!(climb.step_size, 0.5);
     }
 
     #[test]
     fn after_halving_it_goes_on_from_the_best_point() {
         let mut climb = Climb::new(&[0.0], 1.0);
-        for (k, loss) in [0.0, 2.0, 1.0, 0.5, 0.25, 0.1].into_iter().enumerate() {
+        for (k, loss) in [0.0, 2.0, 1.0, 0.5, 0.25].into_iter().enumerate() {
             climb.image = vec![loss as f32];
             climb.see(k as u64, &[4], &[loss as f32], loss);
         }
-        assert_eq!((climb.image, climb.gradient, climb.loss), (vec![2.0], vec![2.0], 2.0));
+        assert_eq!((climb.image, climb.gradient), (vec![2.0], vec![2.0]));
+        assert_eq!((climb.loss, climb.step_size), (0.25, 0.5));
     }
 }

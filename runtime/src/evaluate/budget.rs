@@ -38,6 +38,8 @@ struct Sizes {
     draws: u64,
     sweep: &'static [u64],
     steps_sweep: &'static [u64],
+    /// Steps of attacks with one draw a step.
+    curve: &'static [u64],
     apgd: &'static str,
     queries: u64,
     restarts: u64,
@@ -55,6 +57,7 @@ impl Budget {
                 draws: 10,
                 sweep: &[1, 5, 10, 20],
                 steps_sweep: &[1, 5],
+                curve: &[],
                 apgd: "steps=10,eot=10",
                 queries: 200,
                 restarts: 2,
@@ -66,6 +69,7 @@ impl Budget {
                 draws: 20,
                 sweep: &[1, 5, 10, 20, 40],
                 steps_sweep: &[1, 5, 10],
+                curve: &[],
                 apgd: "steps=20,eot=10",
                 queries: 500,
                 restarts: 2,
@@ -77,6 +81,7 @@ impl Budget {
                 draws: 40,
                 sweep: &[1, 5, 10, 20, 40, 80],
                 steps_sweep: &[1, 5, 10, 20],
+                curve: &[1, 5, 10, 20, 50, 100, 200, 500, 1000],
                 apgd: "steps=100,eot=20",
                 queries: 5000,
                 restarts: 5,
@@ -105,17 +110,20 @@ impl Budget {
         texts.iter().map(|text| text.parse()).collect()
     }
 
-    /// What the checks compare at radius `eps`.
+    /// What the checks compare at radius `eps`, and attacks by the gradients of the models
+    /// `surrogates` (files or run folders).
     ///
     /// # Errors
     /// As [`Budget::attacks`].
-    pub fn probing(self, eps: f64) -> Result<Probing> {
-        let Sizes { probed, steps, draws, sweep, steps_sweep, queries, restarts, apgd, .. } =
-            self.sizes();
+    pub fn probing(self, eps: f64, surrogates: &[String]) -> Result<Probing> {
+        let Sizes {
+            probed, steps, draws, sweep, steps_sweep, curve, queries, restarts, apgd, ..
+        } = self.sizes();
         let mut texts: Vec<(String, f64)> = Vec::new();
         texts.extend(sweep.iter().map(|&draws| (reference(steps, draws), eps)));
         let fewer = steps_sweep.iter().copied().chain([2 * steps]);
         texts.extend(fewer.map(|steps| (reference(steps, draws), eps)));
+        texts.extend(curve.iter().map(|&steps| (reference(steps, 1), eps)));
         texts.push((format!("{},restarts={restarts}", reference(steps, draws)), eps));
         texts.extend(
             [0.5 * eps, (2.0 * eps).min(UNBOUNDED), UNBOUNDED]
@@ -131,6 +139,11 @@ impl Budget {
                 format!("square:queries={queries},eot={}", draws / 2),
             ]
             .map(|text| (text, eps)),
+        );
+        texts.extend(
+            surrogates
+                .iter()
+                .map(|from| (format!("transfer:from={from},steps={steps},eot={draws}"), eps)),
         );
         let mut runs: Vec<(AttackSpec, f64)> = Vec::new();
         for (text, eps) in texts {
@@ -177,11 +190,15 @@ mod tests {
         for budget in Budget::ALL {
             assert_eq!(budget.to_string().parse::<Budget>().unwrap(), budget);
             assert!(budget.attacks().unwrap().len() > 3);
-            let probing = budget.probing(0.1).unwrap();
+            let probing = budget.probing(0.1, &["net.onnx".to_owned()]).unwrap();
+            assert!(probing.runs.iter().any(|(spec, _)| spec.from() == Some("net.onnx")));
             for (i, run) in probing.runs.iter().enumerate() {
                 assert!(!probing.runs[..i].contains(run), "{run:?}");
             }
         }
+        let steps = |(spec, _): &(AttackSpec, f64)| spec.steps();
+        let thorough = Budget::Thorough.probing(0.1, &[]).unwrap();
+        assert_eq!(thorough.runs.iter().map(steps).filter(|steps| *steps == 1000).count(), 1);
         assert!("all".parse::<Budget>().is_err());
     }
 }

@@ -91,9 +91,10 @@ pub(super) struct Evidence {
 
 /// All checks, in the order of the report.
 pub(super) fn all(evidence: &Evidence) -> Vec<Check> {
-    const CHECKS: [fn(&Evidence) -> Check; 14] = [
+    const CHECKS: [fn(&Evidence) -> Check; 15] = [
         effort::eot_sweep,
         effort::more_steps,
+        effort::many_steps,
         effort::more_restarts,
         order::one_step,
         effort::radius_order,

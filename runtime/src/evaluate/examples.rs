@@ -187,7 +187,7 @@ impl Evaluation {
                 file,
                 "images,attack,norm,eps,index,label,class,right,confidence,probability,nll,brier,\
                  predictive_entropy,expected_entropy,mutual_information,disagreement,\
-                 single_draw,right_over_seeds,moved"
+                 single_draw,right_over_seeds,moved,vote"
             )?;
             lines(file, "clean,,,", &self.found.clean)?;
             for (attack, run) in attacked {
@@ -212,14 +212,15 @@ fn lines(file: &mut dyn Write, start: &str, run: &Run) -> std::io::Result<()> {
     for (index, seen) in run.seen.iter().enumerate() {
         let Some(Seen { judged, seeds, moved, .. }) = seen else { continue };
         let Judged { label, class, confidence, probability, brier, .. } = judged;
-        let Judged { predictive_entropy, expected_entropy, disagreement, single, .. } = judged;
+        let Judged { predictive_entropy, expected_entropy, disagreement, single, vote, .. } =
+            judged;
         let right = u8::from(judged.is_right());
         let seeds = 1 + seeds.len();
         let over = usize::from(right) + seen_right(seen);
         writeln!(
             file,
             "{start},{index},{label},{class},{right},{confidence},{probability},{},{brier},\
-             {predictive_entropy},{expected_entropy},{},{disagreement},{single},{},{moved}",
+             {predictive_entropy},{expected_entropy},{},{disagreement},{single},{},{moved},{vote}",
             judged.nll(),
             judged.mutual_information(),
             over as f64 / seeds as f64,

@@ -10,10 +10,10 @@ use crate::error::one_line;
 use crate::{Error, Result};
 
 /// Pixels of a chart: as wide as a phone's screen, so that its letters are not shrunk there.
-const SIZE: (u32, u32) = (360, 270);
+pub(super) const SIZE: (u32, u32) = (360, 270);
 
 /// How many times larger a PNG is.
-const ZOOM: u32 = 2;
+pub(super) const ZOOM: u32 = 2;
 
 /// One named line of points, or the bars of a histogram.
 #[derive(Clone, Debug, PartialEq)]

@@ -61,6 +61,7 @@ fn draws(report: &Report) -> Option<Chart> {
         "draws",
         "Accuracy against draws a step (EOT)",
         |attack| attack.draws,
+        |attack| format!("draws, {} steps", attack.steps),
         |a, b| a.steps == b.steps,
     )
 }
@@ -72,6 +73,10 @@ fn steps(report: &Report) -> Option<Chart> {
         "steps",
         "Accuracy against steps of PGD",
         |attack| attack.steps,
+        |attack| match attack.draws {
+            1 => "steps of 1 draw".to_owned(),
+            draws => format!("steps of {draws} draws"),
+        },
         |a, b| a.draws == b.draws,
     )
 }
@@ -82,6 +87,7 @@ fn sweep(
     name: &'static str,
     title: &str,
     number: fn(&Attack) -> u64,
+    label: fn(&Attack) -> String,
     alike: fn(&Attack, &Attack) -> bool,
 ) -> Option<Chart> {
     let probes = report.probes.as_ref()?;
@@ -96,13 +102,14 @@ fn sweep(
             rows.iter().filter(of).map(|row| (number(&row.attack), row.accuracy)).collect();
         line.sort_by_key(|(number, _)| *number);
         line.dedup_by_key(|(number, _)| *number);
-        line
+        (label(&first.attack), line)
     };
-    let line = rows.iter().map(line).max_by_key(Vec::len).filter(|line| line.len() > 1)?;
+    let lines = rows.iter().map(line).filter(|(_, line)| line.len() > 1);
+    let (label, line) = lines.max_by_key(|(_, line)| line.len())?;
     Some(Chart {
         name,
         title: title.to_owned(),
-        x_label: format!("{name}, {} images at radius {:.4}", probes.images, probes.eps),
+        x_label: format!("{label}, {} images at radius {:.4}", probes.images, probes.eps),
         y_label: "accuracy, %".to_owned(),
         x: Axis::Places(line.iter().map(|(number, _)| number.to_string()).collect()),
         top: 100.0,

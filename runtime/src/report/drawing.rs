@@ -26,7 +26,7 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
-const INK: RGBColor = RGBColor(60, 60, 60);
+pub(super) const INK: RGBColor = RGBColor(60, 60, 60);
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
 type Plane<'p, B> = ChartContext<'p, B, Cartesian2d<Scale, Scale>>;
@@ -39,11 +39,11 @@ pub(super) struct Pen {
 }
 
 impl Pen {
-    fn px(self, size: u32) -> u32 {
+    pub(super) fn px(self, size: u32) -> u32 {
         size * self.zoom
     }
 
-    fn font(self, size: u32) -> TextStyle<'static> {
+    pub(super) fn font(self, size: u32) -> TextStyle<'static> {
         ("sans-serif", self.px(size)).into_font().color(&INK)
     }
 }

@@ -4,6 +4,7 @@ mod chart;
 mod charts;
 mod drawing;
 mod marks;
+mod matrix;
 mod page;
 mod pictures;
 mod png;
@@ -16,6 +17,7 @@ use crate::evaluate::{Evaluation, Report};
 use crate::{Error, Result, write_whole};
 
 pub use chart::{Axis, Chart, Series, Style};
+pub use matrix::Matrix;
 
 /// What the page says beside the figures.
 #[derive(Clone, Debug, PartialEq)]

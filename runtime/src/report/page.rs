@@ -101,7 +101,7 @@ fn attacks(report: &Report) -> Markup {
     let clean = &report.clean;
     html! {
         div.wide { table {
-            thead { tr { th { "attack" } th.n { "radius" } th.n { "accuracy" } th.n { "95 % interval" } th.n { "one draw" } th.n { "over seeds" } } }
+            thead { tr { th { "attack" } th.n { "radius" } th.n { "accuracy" } th.n { "95 % interval" } th.n { "one draw" } th.n { "vote" } th.n { "over seeds" } } }
             tbody {
                 tr { td { "none" } td.n {} (cells(clean)) }
                 @for Attacked { attack, measured, .. } in &report.attacks {
@@ -114,14 +114,14 @@ fn attacks(report: &Report) -> Markup {
                 @for worst in report.worst.iter().filter(|worst| worst.attacks > 1) {
                     tr.worst {
                         td { "all together" } td.n { (format!("{:.4}", worst.eps)) (norm(worst.norm)) }
-                        td.n { (percent(worst.accuracy)) } td.n { (range(worst.interval)) } td.n {} td.n {}
+                        td.n { (percent(worst.accuracy)) } td.n { (range(worst.interval)) } td.n {} td.n {} td.n {}
                     }
                 }
             }
         } }
         p.note {
             "The last lines count an image only where no attack at all changes its class. "
-            "“One draw” is the accuracy of a single draw of the weights; “over seeds” is the standard deviation over inference seeds on the same images."
+            "“One draw” is the accuracy of a single draw of the weights; “vote” that of the class which most draws choose, where the accuracy is that of the mean softmax; “over seeds” is the standard deviation over inference seeds on the same images."
         }
     }
 }
@@ -146,6 +146,7 @@ fn cells(measured: &Measured) -> Markup {
         td.n { (percent(measured.accuracy)) }
         td.n { (range(measured.interval)) }
         td.n { (percent(measured.single_draw_accuracy)) }
+        td.n { (percent(measured.uncertainty.vote_accuracy)) }
         td.n { @if let Some(spread) = spread { (format!("±{:.2}", spread.std)) } @else { "–" } }
     }
 }

@@ -19,7 +19,7 @@ fn evaluated() -> Evaluation {
     let (images, foreign) = (dataset(12, 3), dataset(5, 3));
     // The linear classifier has no program for it.
     let known = |spec: &AttackSpec| spec.method() != Method::ApgdDlr;
-    let mut probing = Budget::Quick.probing(0.1).unwrap();
+    let mut probing = Budget::Quick.probing(0.1, &[]).unwrap();
     probing.runs.retain(|(spec, _)| known(spec));
     let settings = EvalSettings {
         attacks: Budget::Quick.attacks().unwrap().into_iter().filter(known).collect(),

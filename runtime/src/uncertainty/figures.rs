@@ -12,6 +12,8 @@ pub const BINS: usize = 15;
 pub struct Uncertainty {
     /// Images classified right, in percent.
     pub accuracy: f64,
+    /// Images of which most draws choose the label, in percent; see [`Judged::vote`].
+    pub vote_accuracy: f64,
     /// The negative log-likelihood of the labels.
     pub nll: f64,
     /// The Brier score, 0 to 2.
@@ -50,6 +52,7 @@ impl Uncertainty {
             |value: fn(&Judged) -> f64| judged.iter().map(value).sum::<f64>() / judged.len() as f64;
         (!judged.is_empty()).then(|| Uncertainty {
             accuracy: 100.0 * mean(|one| f64::from(u8::from(one.is_right()))),
+            vote_accuracy: 100.0 * mean(|one| f64::from(u8::from(one.vote == one.label))),
             nll: mean(Judged::nll),
             brier: mean(|one| one.brier),
             ece: calibration_error(judged),

@@ -22,7 +22,10 @@ pub struct Judged {
     pub label: i64,
     /// The class of the greatest mean probability, the first of equals.
     pub class: i64,
-    /// The mean probability of that class.
+    /// The class that most draws choose (appendix A of Adv-BNN); of equals the one of the
+    /// greatest mean probability.
+    pub vote: i64,
+    /// The mean probability of `class`.
     pub confidence: f64,
     /// The mean probability of the label.
     pub probability: f64,
@@ -104,6 +107,7 @@ impl Tally {
             Judged {
                 label,
                 class: class as i64,
+                vote: majority(votes, &mean) as i64,
                 confidence: of(class),
                 probability: own.map(of).unwrap_or_default(),
                 brier: squares.sum(),
@@ -134,6 +138,12 @@ impl Judged {
         // Rounding alone can make it negative.
         (self.predictive_entropy - self.expected_entropy).max(0.0)
     }
+}
+
+/// The class of the most votes, of equals that of the greatest mean probability.
+fn majority(votes: &[u64], mean: &[f64]) -> usize {
+    let most = votes.iter().copied().max().unwrap_or_default();
+    greatest(votes.iter().zip(mean).map(|(&n, &p)| if n == most { p } else { f64::NEG_INFINITY }))
 }
 
 /// Of n draws, the pairs that differ among n (n - 1) / 2.

@@ -50,6 +50,19 @@ fn sure_draws_that_contradict_one_another_are_all_mutual_information() {
 }
 
 #[test]
+fn the_majority_may_choose_another_class_than_the_mean() {
+    let draws: [&[f32]; 3] = [&[0.0, 1.0, 0.0], &[0.6, 0.4, 0.0], &[0.6, 0.4, 0.0]];
+    let [one] = judged(&draws, 3, &[0])[..] else { panic!("one image") };
+    assert_eq!((one.class, one.vote), (1, 0));
+    let figures = Uncertainty::of(&[one]).unwrap();
+    assert_eq!((figures.accuracy, figures.vote_accuracy), (0.0, 100.0));
+    // Of equal votes the mean decides, and a class without a vote never wins.
+    let draws: [&[f32]; 2] = [&[0.55, 0.0, 0.45], &[0.0, 0.51, 0.49]];
+    let [one] = judged(&draws, 3, &[0])[..] else { panic!("one image") };
+    assert_eq!((one.class, one.vote), (2, 0));
+}
+
+#[test]
 fn a_label_of_probability_zero_costs_a_finite_loss() {
     let judged = judged(&[&[1.0, 0.0]], 2, &[1]);
     assert_near(judged[0].nll(), -f64::EPSILON.ln());

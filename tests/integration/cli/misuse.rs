@@ -49,6 +49,14 @@ fn values_that_make_no_sense_are_named_with_what_to_give() {
         ),
         ("reproduce table9 --data data -o out".to_owned(), ["table9", "table1"]),
         ("reproduce table1 --preset mnist --data data -o out".to_owned(), ["mnist", "fashion"]),
+        (
+            "reproduce table1 --preset cifar10-small --data data -o out".to_owned(),
+            ["cifar10-small", "--pretrained FILE"],
+        ),
+        (
+            "evaluate net.onnx --data data --surrogate a.onnx".to_owned(),
+            ["--surrogate", "--budget"],
+        ),
         (format!("{train} --loss hinge"), ["--loss hinge", "trades"]),
         (format!("{train} --trades-beta 3"), ["--trades-beta", "--loss trades"]),
         (format!("{train} --defense bnn --loss trades"), ["`bnn`", "adv-bnn"]),

@@ -40,6 +40,26 @@ pub(super) fn more_steps(evidence: &Evidence) -> Check {
     judged(NAME, cost <= TOLERANCE, detail)
 }
 
+pub(super) fn many_steps(evidence: &Evidence) -> Check {
+    const NAME: &str = "very many steps find no more";
+    let Some(reference) = evidence.reference() else { return not_run(NAME, BUDGET) };
+    let from_the_image =
+        || evidence.at(Method::Pgd).filter(|row| row.restarts == 1 && !row.random_start);
+    let longest = from_the_image().max_by_key(|row| row.steps);
+    let Some(longest) = longest.filter(|row| row.steps >= 10 * reference.steps) else {
+        return not_run(NAME, "not measured; --budget thorough does");
+    };
+    let shorter = from_the_image().filter(|row| row.steps < longest.steps);
+    let least = shorter.map(|row| row.accuracy).fold(f64::INFINITY, f64::min);
+    let detail = format!(
+        "{:.1} % after {} steps of {}, {least:.1} % at least after fewer",
+        longest.accuracy,
+        longest.steps,
+        if longest.draws == 1 { "one draw".to_owned() } else { format!("{} draws", longest.draws) }
+    );
+    judged(NAME, longest.accuracy >= least - TOLERANCE, detail)
+}
+
 pub(super) fn more_restarts(evidence: &Evidence) -> Check {
     const NAME: &str = "more restarts change little";
     let Some(reference) = evidence.reference() else { return not_run(NAME, BUDGET) };

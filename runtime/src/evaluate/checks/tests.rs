@@ -32,6 +32,7 @@ fn sound() -> Evidence {
             row(Method::MeanWeight, 1, 20, 44.0),
             row(Method::ApgdDlr, 10, 20, 40.0),
             row(Method::Square, 10, 500, 55.0),
+            row(Method::Pgd, 1, 1000, 41.0),
         ],
         clean: 80.0,
         random: true,
@@ -72,6 +73,8 @@ fn each_defect_is_named() {
     assert_eq!(warnings(|e| set(e, Method::Pgd, 40, 20, 38.0)), [name]);
     let name = "twice the steps change little";
     assert_eq!(warnings(|e| set(e, Method::Pgd, 20, 40, 39.0)), [name]);
+    let name = "very many steps find no more";
+    assert_eq!(warnings(|e| set(e, Method::Pgd, 1, 1000, 38.5)), [name]);
     let again = |e: &mut Evidence| e.rows[7].accuracy = 39.0;
     assert_eq!(warnings(again), ["more restarts change little"]);
     let name = "one step is weaker than many";
@@ -128,5 +131,6 @@ fn figures_are_in_the_detail() {
         "48.0 / 43.0 / 41.0 / 40.5 / 40.0 % at 1 / 5 / 10 / 20 / 40 draws a step; the last step \
          costs 0.5 points"
     );
-    assert_eq!(detail(3), "FGSM leaves 46.0 %, PGD 40.0 %");
+    assert_eq!(detail(2), "41.0 % after 1000 steps of one draw, 40.0 % at least after fewer");
+    assert_eq!(detail(4), "FGSM leaves 46.0 %, PGD 40.0 %");
 }
