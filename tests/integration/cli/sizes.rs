@@ -52,6 +52,8 @@ fn a_sequence_gets_its_length_by_a_flag() {
     place.succeeds("convert text.onnx -o bayes.onnx --dim ids:1=5");
     place.succeeds("gradient bayes.onnx -o g.onnx --wrt weight.mean");
 
+    place.fails(1, "compile bayes.onnx -o programs", &["input `ids`", "float32 images"]);
+
     place.fails(1, "convert text.onnx -o x.onnx --dim length=5", &["`length`", "N, sequence"]);
     place.fails(2, "convert text.onnx -o x.onnx --dim sequence", &["--dim", "sequence=128"]);
 }
