@@ -13,6 +13,7 @@ images and attack must give the same cross-entropy within the noise of the draws
     python3 benches/training.py                               # VGG-16, batch 64, PGD-10
     python3 benches/training.py vgg16 small resnet18 --json out.json
     python3 benches/training.py --scaling                     # by threads, batch and steps
+    python3 benches/training.py --memory --batch 128
 """
 import argparse
 import json
@@ -158,6 +159,26 @@ def scaling(o):
     return rows
 
 
+def peak(name, o):
+    """Peak memory of one training step, MiB: each contestant in a process of its own."""
+    script = ("import resource, torch; from peer import Peer, network; from training import *; torch.manual_seed(0); "
+              f"torch.set_num_threads({o.threads}); peer = Peer(network({name!r}), INIT_STD, INIT_STD, inner='input'); "
+              f"x, y = torch.rand({o.batch}, 3, 32, 32), torch.arange({o.batch}) % 10; "
+              "o = argparse.Namespace(steps=1); [torch_step(peer, x, y, o) for _ in range(2)]; "
+              "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)")
+    command = [sys.executable, "-c", script]
+    here = os.path.dirname(os.path.abspath(__file__))
+    peer = float(subprocess.run(command, check=True, capture_output=True, text=True, cwd=here).stdout)
+    row = {"network": name, "batch": o.batch, "PyTorch": peer}
+    with tempfile.TemporaryDirectory() as folder:
+        torch.manual_seed(0)
+        ours = Ours(o.advbnn, network(name), folder)
+        row |= {provider: ours.bench(provider, o, steps=1)["peak_mb"] for provider in o.providers}
+    print(f"{name}, batch {o.batch}, peak memory, MiB: "
+          + ", ".join(f"{key} {row[key]:.0f}" for key in ["PyTorch", *o.providers]), flush=True)
+    return row
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=["vgg16"], help="vgg16, small, resnet18")
@@ -168,11 +189,15 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scaling", action="store_true", help="time advbnn alone, by threads, batch and steps")
+    parser.add_argument("--memory", action="store_true", help="peak memory of one step, of both sides")
     parser.add_argument("--json", help="write every figure to this file")
     o = parser.parse_args()
     torch.set_num_threads(o.threads)
     rows = scaling(o) if o.scaling else []
     for name in [] if o.scaling else o.names:
+        if o.memory:
+            rows.append(peak(name, o))
+            continue
         rows.append(compare(name, o))
         show(rows[-1])
     if o.json:

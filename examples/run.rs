@@ -1,20 +1,39 @@
-//! Runs any ONNX file once on an engine of `advbnn`, from the shell or a script:
+//! Runs any ONNX file on an engine of `advbnn`, from the shell or a script:
 //!
 //! ```sh
 //! cargo run --release --example run -- MODEL.onnx INPUTS.safetensors OUTPUTS.safetensors --engine tract
 //! ```
 //!
 //! INPUTS holds one tensor for every input of the model, under its name; OUTPUTS gets
-//! every output under its own. `--engine` is `auto` (the default), `ort` or `tract`.
+//! every output under its own. With `--repeat` it prints the seconds of every run after
+//! the first, and the process's peak memory, as one JSON object.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
+use advbnn::cli::Machine;
 use anyhow::{Context, Result, bail};
+use clap::Parser;
 use graphs::{DType, Model, Program, Tensor};
-use runtime::engine::{self, Choice, Feed, Settings};
+use runtime::engine::Feed;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+
+#[derive(Parser)]
+struct Flags {
+    /// An ONNX file
+    model: PathBuf,
+    /// Its inputs
+    inputs: PathBuf,
+    /// Where to write its outputs
+    outputs: PathBuf,
+    /// Run so many times more, and print how long each took
+    #[arg(long, default_value_t = 0)]
+    repeat: usize,
+    #[command(flatten)]
+    machine: Machine,
+}
 
 const TYPES: [(DType, Dtype); 6] = [
     (DType::F32, Dtype::F32),
@@ -36,28 +55,34 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (model, inputs, outputs, engine) = match *words.as_slice() {
-        [model, inputs, outputs] => (model, inputs, outputs, Choice::Auto),
-        [model, inputs, outputs, "--engine", engine] => (model, inputs, outputs, engine.parse()?),
-        _ => bail!("usage: run MODEL INPUTS.safetensors OUTPUTS.safetensors [--engine ENGINE]"),
-    };
-    let mut model = Model::read(Path::new(model))?;
+    let flags = Flags::parse();
+    let mut model = Model::read(&flags.model)?;
     // Of a program, too, every output goes to the file: none is carried.
     model.metadata.clear();
-    let engine = engine::open(&Settings { engine, ..Settings::default() })?;
+    let engine = advbnn::open_engine(&flags.machine)?;
     let mut session = engine.load(&Program::new(model, &[]))?;
-    let tensors = read(inputs).with_context(|| inputs.to_owned())?;
+    let tensors = read(&flags.inputs).with_context(|| flags.inputs.display().to_string())?;
     let feeds: Vec<Feed> = tensors.iter().map(|(name, value)| Feed::tensor(name, value)).collect();
-    let returned = session.run(&mut engine.state(), &feeds)?;
+    let mut state = engine.state();
+    let returned = session.run(&mut state, &feeds)?;
+    let mut seconds = Vec::new();
+    for _ in 0..flags.repeat {
+        let start = Instant::now();
+        session.run(&mut state, &feeds)?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    if flags.repeat > 0 {
+        let peak = runtime::bench::peak_mb();
+        let line = serde_json::json!({ "seconds": seconds, "peak_mb": peak });
+        advbnn::print::line(line)?;
+    }
     let views = returned.iter().map(|(name, tensor)| Ok((name, view(name, tensor)?)));
     let views: Vec<(&String, TensorView)> = views.collect::<Result<_>>()?;
     let bytes = safetensors::serialize(views, None)?;
-    std::fs::write(outputs, bytes).with_context(|| outputs.to_owned())
+    std::fs::write(&flags.outputs, bytes).with_context(|| flags.outputs.display().to_string())
 }
 
-fn read(path: &str) -> Result<Vec<(String, Tensor)>> {
+fn read(path: &Path) -> Result<Vec<(String, Tensor)>> {
     let bytes = std::fs::read(path)?;
     let file = SafeTensors::deserialize(&bytes)?;
     let tensor = |(name, view): (String, TensorView)| {

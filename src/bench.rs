@@ -1,5 +1,7 @@
 //! `advbnn bench`: times of the programs on random images.
 
+mod schedule;
+
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use passes::{Defense, NoiseLayers, Pipeline, Training};
@@ -10,6 +12,7 @@ use serde::Serialize;
 use crate::cli::{Bench, Machine};
 use crate::programs::{Programs, open_engine};
 use crate::{data, misuse, model, print, progress};
+use schedule::Row;
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -22,6 +25,8 @@ struct Line {
     samples: usize,
     #[serde(flatten)]
     timings: Timings,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedule: Option<Vec<Row>>,
 }
 
 pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
@@ -58,6 +63,8 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
         bar.set_position(done as u64);
     });
     bar.finish_and_clear();
+    let schedule =
+        flags.schedule_report.then(|| schedule::report(&programs, engine.as_ref(), flags, machine));
     let line = Line {
         engine: engine.name(),
         provider: engine.provider().to_string(),
@@ -66,17 +73,21 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
         steps: if defense.is_adversarial() { attack.steps } else { 0 },
         samples: flags.samples,
         timings: timings?,
+        schedule: schedule.transpose()?,
     };
     if flags.json {
         print::line(serde_json::to_string(&line)?)?;
     } else {
         print::line(table(&line))?;
+        if let Some(rows) = &line.schedule {
+            print::line(schedule::table(rows))?;
+        }
     }
     Ok(())
 }
 
 fn table(line: &Line) -> Table {
-    let Line { engine, provider, threads, batch, steps, samples, timings } = line;
+    let Line { engine, provider, threads, batch, steps, samples, timings, .. } = line;
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header([

@@ -26,6 +26,7 @@ mod transfer;
 use anyhow::Result;
 
 use cli::{Cli, Command};
+pub use programs::open_engine;
 
 /// The caller asked for something that makes no sense: exit code 2.
 #[derive(Debug)]

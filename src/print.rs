@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 /// Prints a line of the result. A reader that has gone away (`advbnn inspect x | head`)
 /// is no error; a full disk is.
-pub(crate) fn line(text: impl Display) -> Result<()> {
+pub fn line(text: impl Display) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

@@ -14,7 +14,10 @@ use runtime::sessions::{Loss, Purpose};
 use crate::cli::{EngineName, Machine};
 
 /// The engine that the flags ask for.
-pub(crate) fn open_engine(machine: &Machine) -> Result<Box<dyn Engine>> {
+///
+/// # Errors
+/// When it is not found, or lacks the provider.
+pub fn open_engine(machine: &Machine) -> Result<Box<dyn Engine>> {
     let choice = match machine.engine {
         EngineName::Auto => Choice::Auto,
         EngineName::Ort => Choice::OnnxRuntime,
@@ -82,6 +85,11 @@ impl<'m> Programs<'m> {
             (Purpose::Update, Some(training)) => passes::update(self.model, build, training)?,
             (Purpose::Update, None) => return Err("no training was asked for".into()),
         })
+    }
+
+    /// The gradients that have several forms, each of them as a program.
+    pub(crate) fn trials(&self, batch: usize) -> passes::Result<Vec<passes::Trial>> {
+        passes::trials(self.model, Build { batch, platform: self.platform })
     }
 
     /// Parameters and running statistics at first, by name.

@@ -15,16 +15,30 @@ use crate::{Error, Result, Tape};
 /// # Errors
 /// When an operator on the way has no row or no gradient rule; the error names it.
 pub fn gradients(tape: &mut Tape, loss: Value, targets: &[Value]) -> Result<Vec<Value>> {
-    let mut renamed: HashMap<Value, Value> = HashMap::new();
-    expand(tape, loss, targets, &mut renamed)?;
-    let now = |value: &Value| renamed.get(value).copied().unwrap_or(*value);
-    let (loss, targets) = (now(&loss), &*targets.iter().map(now).collect::<Vec<_>>());
-    let path = path(tape, loss, targets)?;
-    let mut pending: HashMap<Value, Vec<Value>> = HashMap::new();
-    let seed = tape.number(1.0, loss)?;
+    let one = tape.number(1.0, loss)?;
     let shape = tape.shape(loss)?;
-    let seed = tape.expand(seed, &shape)?;
-    pending.insert(loss, vec![seed]);
+    let seed = tape.expand(one, &shape)?;
+    pullback(tape, loss, seed, targets)
+}
+
+/// As [`gradients`], of the sum of `y` weighted by `seed`, which has its shape: what arrives at
+/// the targets when `seed` arrives at `y`.
+///
+/// # Errors
+/// As [`gradients`].
+pub(crate) fn pullback(
+    tape: &mut Tape,
+    y: Value,
+    seed: Value,
+    targets: &[Value],
+) -> Result<Vec<Value>> {
+    let mut renamed: HashMap<Value, Value> = HashMap::new();
+    expand(tape, y, targets, &mut renamed)?;
+    let now = |value: &Value| renamed.get(value).copied().unwrap_or(*value);
+    let (y, targets) = (now(&y), &*targets.iter().map(now).collect::<Vec<_>>());
+    let path = path(tape, y, targets)?;
+    let mut pending: HashMap<Value, Vec<Value>> = HashMap::new();
+    pending.insert(y, vec![seed]);
     let mut finished: HashMap<Value, Value> = HashMap::new();
     let wanted: HashSet<Value> = targets.iter().copied().collect();
     let members: NodeSet = path.iter().copied().collect();

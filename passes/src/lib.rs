@@ -31,6 +31,7 @@ mod platform;
 mod postpone;
 mod prior;
 mod quantized;
+mod repeated;
 mod sizes;
 mod sources;
 mod splice;
@@ -38,6 +39,7 @@ mod statistics;
 mod survey;
 mod swap;
 mod tape;
+mod trials;
 mod upgrade;
 mod variational;
 
@@ -68,6 +70,7 @@ pub use sizes::FixSizes;
 pub use sources::{stored, stored_name};
 pub use survey::{Left, Survey, survey};
 pub use tape::{Tape, signed};
+pub use trials::{Form, Trial, trials};
 pub use upgrade::Upgrade;
 pub use variational::{
     Convert, DOMAIN, InitStd, Posterior, is_variational, posteriors, random_layers,

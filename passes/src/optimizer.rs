@@ -42,12 +42,13 @@ pub struct Carried {
     pub new: Value,
 }
 
-/// What the updates of all parameters share: the learning rate and, for Adam, the
-/// corrections `1 - beta^step` of its two moments.
+/// What the updates of all parameters share.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
-    learning_rate: Value,
-    corrections: [Option<Value>; 2],
+    /// The learning rate; for Adam with the bias of both moments corrected.
+    rate: Value,
+    /// Adam's epsilon in units of the biased second moment's root.
+    epsilon: Option<Value>,
 }
 
 impl Optimizer {
@@ -57,13 +58,17 @@ impl Optimizer {
     /// # Errors
     /// When they are not float32.
     pub fn schedule(&self, tape: &mut Tape, learning_rate: Value, step: Value) -> Result<Schedule> {
-        let corrections = match *self {
-            Optimizer::Sgd { .. } => [None, None],
-            Optimizer::Adam { beta1, beta2, .. } => {
-                [Some(correction(tape, beta1, step)?), Some(correction(tape, beta2, step)?)]
-            }
+        let Optimizer::Adam { beta1, beta2, epsilon } = *self else {
+            return Ok(Schedule { rate: learning_rate, epsilon: None });
         };
-        Ok(Schedule { learning_rate, corrections })
+        // lr * (m / c1) / (sqrt(v / c2) + epsilon) with two factors for all parameters in place
+        // of two divisions for each (Kingma & Ba 2015, end of section 2).
+        let [first, second] = [correction(tape, beta1, step)?, correction(tape, beta2, step)?];
+        let root = tape.apply("Sqrt", &[second])?;
+        let epsilon = scaled(tape, root, epsilon)?;
+        let rate = tape.apply("Mul", &[learning_rate, root])?;
+        let rate = tape.apply("Div", &[rate, first])?;
+        Ok(Schedule { rate, epsilon: Some(epsilon) })
     }
 
     /// Appends the update of one parameter; adds the optimizer's own state inputs
@@ -93,24 +98,23 @@ impl Optimizer {
                     step = tape.apply("Add", &[kept, step])?;
                     carried.push(Carried { old, new: step });
                 }
-                let change = tape.apply("Mul", &[step, schedule.learning_rate])?;
+                let change = tape.apply("Mul", &[step, schedule.rate])?;
                 let new = tape.apply("Sub", &[parameter, change])?;
                 carried.push(Carried { old: parameter, new });
                 Ok(carried)
             }
-            Optimizer::Adam { beta1, beta2, epsilon } => {
+            Optimizer::Adam { beta1, beta2, .. } => {
                 let old1 = state(tape, name, names::MOMENT1, parameter);
                 let old2 = state(tape, name, names::MOMENT2, parameter);
                 let square = tape.apply("Mul", &[gradient, gradient])?;
                 let new1 = average(tape, old1, gradient, beta1)?;
                 let new2 = average(tape, old2, square, beta2)?;
-                let mean = unbiased(tape, new1, schedule.corrections[0])?;
-                let variance = unbiased(tape, new2, schedule.corrections[1])?;
-                let root = tape.apply("Sqrt", &[variance])?;
-                let epsilon = tape.number(f64::from(epsilon), root)?;
-                let scale = tape.apply("Add", &[root, epsilon])?;
-                let direction = tape.apply("Div", &[mean, scale])?;
-                let change = tape.apply("Mul", &[direction, schedule.learning_rate])?;
+                let mut scale = tape.apply("Sqrt", &[new2])?;
+                if let Some(epsilon) = schedule.epsilon {
+                    scale = tape.apply("Add", &[scale, epsilon])?;
+                }
+                let direction = tape.apply("Div", &[new1, scale])?;
+                let change = tape.apply("Mul", &[direction, schedule.rate])?;
                 let new = tape.apply("Sub", &[parameter, change])?;
                 Ok(vec![
                     Carried { old: old1, new: new1 },
@@ -145,8 +149,4 @@ fn correction(tape: &mut Tape, beta: f32, step: Value) -> Result<Value> {
     let power = tape.apply("Pow", &[base, step])?;
     let one = tape.number(1.0, step)?;
     tape.apply("Sub", &[one, power])
-}
-
-fn unbiased(tape: &mut Tape, moment: Value, correction: Option<Value>) -> Result<Value> {
-    correction.map_or(Ok(moment), |correction| tape.apply("Div", &[moment, correction]))
 }

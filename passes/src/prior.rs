@@ -113,8 +113,13 @@ impl Prior {
                     drawn(tape, posterior, noise(posterior).ok_or_else(lacking)?, mixture)?
                 }
             };
-            let axes: Vec<usize> = (0..tape.shape(posterior.mean)?.len()).collect();
-            let part = tape.reduce_sum(element, &axes, false)?;
+            // Rows first: engines sum many long rows in parallel, but not one row, nor short ones.
+            let shape = tape.shape(posterior.mean)?;
+            let rows = shape.first().copied().unwrap_or(1);
+            let rest = shape.iter().skip(1).product();
+            let element = tape.reshape(element, &[rows, rest])?;
+            let part = tape.reduce_sum(element, &[1], false)?;
+            let part = tape.reduce_sum(part, &[0], false)?;
             total = Some(match total {
                 None => part,
                 Some(total) => tape.apply("Add", &[total, part])?,

@@ -5,7 +5,7 @@ use graphs::{DType, Element, Fact, Graph, NodeId, Op, Tensor, Value};
 
 use crate::naming::Names;
 use crate::ops::{self, Call, Forms};
-use crate::{Error, Result};
+use crate::{Error, Result, repeated};
 
 /// Appends nodes to a graph.
 #[derive(Debug)]
@@ -62,11 +62,15 @@ impl<'g> Tape<'g> {
         Ok(self.call(op, &arguments, 1)?.into())
     }
 
-    /// Inserts a call of an operator without attributes.
+    /// Inserts a call of an operator without attributes. Arithmetic on what [`Tape::expand`]
+    /// made takes what that was made of, wherever the result is the same.
     ///
     /// # Errors
     /// As [`Tape::call`].
     pub fn apply(&mut self, op_type: &str, arguments: &[Value]) -> Result<Value> {
+        if repeated::is_arithmetic(op_type) {
+            return self.arithmetic(op_type, arguments);
+        }
         self.op(Op::new(op_type), arguments)
     }
 
@@ -130,6 +134,9 @@ impl<'g> Tape<'g> {
         if self.shape(x)? == shape {
             return Ok(x);
         }
+        if let Some(number) = self.number_behind(x) {
+            return self.expand(number, shape);
+        }
         // Without `allowzero` a 0 would stand for the size that `x` has there.
         let keep_zero = i64::from(shape.contains(&0));
         let shape = self.ints(&signed(shape));
@@ -165,6 +172,7 @@ impl<'g> Tape<'g> {
         if self.shape(x)? == shape {
             return Ok(x);
         }
+        let x = self.number_behind(x).unwrap_or(x);
         let shape = self.ints(&signed(shape));
         self.apply("Expand", &[x, shape])
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use graphs::{Tensor, names};
+use graphs::{Program, Tensor, names};
 use serde::Serialize;
 
 use crate::attack::Pgd;
@@ -99,7 +99,36 @@ pub fn bench(
         on_repetition(repetition);
     }
     let [attack_s, update_s, step_s, predict_s] = times.map(median);
-    Ok(Timings { attack_s, update_s, step_s, predict_s, peak_mb: peak_megabytes() })
+    Ok(Timings { attack_s, update_s, step_s, predict_s, peak_mb: peak_mb() })
+}
+
+/// Median seconds of a program whose inputs are all state, on random numbers in [0, 1).
+///
+/// # Errors
+/// When the program cannot be loaded or run.
+pub fn time(engine: &dyn Engine, program: &Program, repetitions: usize) -> Result<f64> {
+    let mut session = engine.load(program)?;
+    let mut state = engine.state();
+    let graph = &program.model.graph;
+    for &id in &graph.inputs {
+        let name = &graph.node(id).name;
+        let shape = graph.fact(id.into()).known_shape();
+        let shape = shape.ok_or_else(|| Error::Setting(format!("`{name}` has no fixed shape")))?;
+        let count = graphs::element_count(&shape).unwrap_or(usize::MAX);
+        let key = Key::new(0, 0, hash_name(name));
+        let numbers = (0..count as u64).map(|i| key.words(i)[0] as f32 / 2f32.powi(32));
+        state.put(name, &Tensor::new(&shape, numbers.collect::<Vec<_>>())?)?;
+    }
+    let mut times = Vec::new();
+    for repetition in 0..=repetitions {
+        let start = Instant::now();
+        session.run(&mut state, &[])?;
+        // The first is slower.
+        if repetition > 0 {
+            times.push(start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(median(times))
 }
 
 fn random_images(settings: &BenchSettings) -> Result<Dataset> {
@@ -122,8 +151,8 @@ fn median(mut times: Vec<f64>) -> f64 {
     }
 }
 
-/// Linux tells the peak in `/proc`.
-fn peak_megabytes() -> Option<f64> {
+/// The most memory that this process has held, in MiB; Linux alone tells it.
+pub fn peak_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

@@ -419,7 +419,8 @@ pub struct Predict {
 /// `advbnn bench`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  advbnn bench bayes.onnx --batch 64 --steps 10 --threads 2\n\n\
+    after_help = "Examples:\n  advbnn bench bayes.onnx --batch 64 --steps 10 --threads 2\n  \
+    advbnn bench bayes.onnx --provider openvino --schedule-report\n\n\
     Prints median seconds of one attack, one update, one step (both) and one prediction."
 )]
 pub struct Bench {
@@ -440,6 +441,10 @@ pub struct Bench {
     /// Repetitions; the median counts
     #[arg(long, default_value_t = 5)]
     pub iters: usize,
+    /// Time each form that the gradients of convolutions and max pools can take here, alone, and
+    /// show which one programs contain
+    #[arg(long)]
+    pub schedule_report: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

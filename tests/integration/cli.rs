@@ -9,6 +9,7 @@ mod masked;
 mod misuse;
 mod models;
 mod printed;
+mod providers;
 mod saving;
 mod sizes;
 mod training;

@@ -2,8 +2,9 @@
 //! state sums its shares of the mean probabilities and entropies, so that memory does
 //! not grow with the number of draws.
 //!
-//! The shares are scanned rather than constants: tract takes no Scan without a scanned
-//! input, and random noise needs none.
+//! The images and the seed are state too, handed on from draw to draw: OpenVINO reads no
+//! Scan whose body takes a value from outside. The shares are scanned rather than
+//! constants: tract takes no Scan without a scanned input, and random noise needs none.
 
 use graphs::{Attribute, DType, Dim, Fact, Graph, Kind, NodeId, Op, Role, Tensor, Value, names};
 
@@ -11,14 +12,10 @@ use super::normals::{Builder, Noise};
 use super::{MUTUAL_INFORMATION, PREDICTIVE_ENTROPY, Randomness, SEED, stochastic};
 use crate::{Error, Result};
 
-/// The data inputs; inside the body of an ensemble, the images that it captures.
+/// The data inputs.
 pub(super) fn data(graph: &Graph) -> Vec<Value> {
-    let captured = graph.ids().find(|&id| matches!(graph.node(id).kind, Kind::Capture(0)));
     let is_data = |id: &NodeId| matches!(graph.node(*id).kind, Kind::Input(Role::Data));
-    match captured {
-        Some(id) => vec![id.into()],
-        None => graph.inputs.iter().copied().filter(is_data).map(Value::from).collect(),
-    }
+    graph.inputs.iter().copied().filter(is_data).map(Value::from).collect()
 }
 
 /// Rebuilds `graph` (one network, output `probabilities`) around a Scan over `samples`
@@ -38,18 +35,25 @@ pub(super) fn ensemble(graph: &mut Graph, random: &Randomness, samples: usize) -
     let mut body = std::mem::take(graph);
     let mut outer = Graph::new(&body.name);
     let draw = one_draw(&mut body, input, random)?;
+    // By the names that the caller knows.
     let noises: Vec<(String, Fact)> = draw
         .noise
         .iter()
         .map(|&value| (body.node(value.node).name.clone(), body.fact(value).clone()))
         .collect();
-    close_body(&mut body, &draw)?;
+    close_body(&mut body, &draw, classes)?;
 
     let images = outer.add(outer_input);
     outer.inputs.push(images);
-    let mut captures = vec![Value::from(images)];
     let builder = &mut Builder { graph: &mut outer, scope: "ensemble" };
-    let mut arguments = start(builder, images.into(), classes).to_vec();
+    let mut arguments = vec![Value::from(images)];
+    if draw.seed.is_some() {
+        let fact = Fact::new(DType::I64, &[]);
+        arguments.push(builder.graph.input(SEED, Role::Scalar, fact));
+    }
+    let handed_on = arguments.len();
+    arguments.extend(start(builder, images.into(), classes));
+    let states = arguments.len();
     arguments.push(builder.constant(Tensor::full(&[samples, 1], 1.0 / samples as f32)?));
     if draw.number.is_some() {
         let numbers: Vec<i64> = (0..samples as i64).collect();
@@ -59,80 +63,86 @@ pub(super) fn ensemble(graph: &mut Graph, random: &Randomness, samples: usize) -
         fact.shape.get_or_insert_default().insert(0, Dim::Known(samples));
         arguments.push(builder.graph.input(&name, Role::Noise, fact));
     }
-    if draw.seed.is_some() {
-        let fact = Fact::new(DType::I64, &[]);
-        captures.push(builder.graph.input(SEED, Role::Scalar, fact));
-    }
     let scan = Op::new("Scan")
         .with("body", Attribute::Graph(Box::new(body)))
-        .with("num_scan_inputs", (arguments.len() - 2) as i64);
+        .with("num_scan_inputs", (arguments.len() - states) as i64);
     let formal: Vec<_> = arguments.iter().copied().map(Some).collect();
-    let scan = builder.graph.op("ensemble/Scan", scan, &formal, vec![Fact::default(); 2]);
-    for (i, capture) in captures.into_iter().enumerate() {
-        builder.graph.connect(capture, scan, formal.len() + i);
-    }
-    finish(builder, scan, classes);
+    let scan = builder.graph.op("ensemble/Scan", scan, &formal, vec![Fact::default(); states]);
+    let sums = [0, 1].map(|i| Value { node: scan, slot: handed_on + i });
+    finish(builder, sums, classes);
     *graph = outer;
     Ok(())
 }
 
-/// The inputs of a body, besides its state.
+/// The inputs of a body, besides its sums.
 struct OneDraw {
+    /// Handed on.
+    images: Value,
+    /// Handed on.
+    seed: Option<Value>,
     /// The share of the draw in the means; scanned.
     share: Value,
     /// The number of the draw, if its noise is made from that; scanned.
     number: Option<Value>,
     /// The noise that the caller gives; scanned.
     noise: Vec<Value>,
-    /// Captured.
-    seed: Option<Value>,
 }
 
-/// Turns the network into one draw: its images and seed become captures.
-fn one_draw(body: &mut Graph, input: Value, random: &Randomness) -> Result<OneDraw> {
-    capture(body, input, 0);
-    body.inputs.clear();
+/// Turns the network into one draw.
+fn one_draw(body: &mut Graph, images: Value, random: &Randomness) -> Result<OneDraw> {
     // tract panics when it adds axes to a scanned constant, as it would to a scalar.
     let share = body.input("share", Role::Scalar, Fact::new(DType::F32, &[1]));
     let number = (random.noise == Noise::Seed)
         .then(|| body.input("draw", Role::Scalar, Fact::new(DType::I64, &[])));
-    body.inputs.clear();
     let seed = stochastic(body, random, number)?;
-    if let Some(seed) = seed {
-        body.inputs.retain(|&id| id != seed.node);
-        capture(body, seed, 1);
-    }
-    let noise = std::mem::take(&mut body.inputs).into_iter().map(Value::from).collect();
-    Ok(OneDraw { share, number, noise, seed })
+    let known = [Some(images), seed, Some(share), number];
+    let inputs = std::mem::take(&mut body.inputs).into_iter().map(Value::from);
+    let noise = inputs.filter(|&input| !known.contains(&Some(input))).collect();
+    Ok(OneDraw { images, seed, share, number, noise })
 }
 
-/// Makes an input the `number`-th value that the body takes from outside.
-fn capture(body: &mut Graph, input: Value, number: usize) {
-    let node = body.node_mut(input.node);
-    node.kind = Kind::Capture(number);
-    node.name = String::new();
-}
-
-/// Gives the body its inputs and outputs. Its state: the means of probabilities and of
-/// entropies, as far as the draws have come.
-fn close_body(body: &mut Graph, draw: &OneDraw) -> Result<()> {
+/// Gives the body its inputs and outputs. Its state, besides what is handed on: the means of
+/// probabilities and of entropies, as far as the draws have come.
+fn close_body(body: &mut Graph, draw: &OneDraw, classes: usize) -> Result<()> {
     let Some(port) = body.port(names::PROBABILITIES).cloned() else {
         return Err(Error::Model("the model has no probabilities".to_owned()));
     };
-    let state = Fact { dtype: Some(DType::F32), shape: None };
-    let [mean, mean_entropy] =
-        ["mean", "mean_entropy"].map(|name| body.input(name, Role::State, state.clone()));
+    // What the images around fix, a name in here would leave free.
+    for id in body.ids().collect::<Vec<_>>() {
+        let shapes = body.node_mut(id).outputs.iter_mut().filter_map(|fact| fact.shape.as_mut());
+        for dim in shapes.flatten().filter(|dim| matches!(dim, Dim::Named(_))) {
+            *dim = Dim::Unknown;
+        }
+    }
+    let sums =
+        [("mean", vec![Dim::Unknown, Dim::Known(classes)]), ("mean_entropy", vec![Dim::Unknown])]
+            .map(|(name, shape)| {
+                let fact = Fact { dtype: Some(DType::F32), shape: Some(shape) };
+                body.input(name, Role::State, fact)
+            });
+    let handed_on: Vec<Value> = [draw.images].into_iter().chain(draw.seed).collect();
     let scanned = [draw.share].into_iter().chain(draw.number).chain(draw.noise.iter().copied());
-    body.inputs.extend(scanned.map(|value| value.node));
+    let inputs = handed_on.iter().copied().chain(sums).chain(scanned);
+    body.inputs = inputs.map(|value| value.node).collect();
+    // No name of a body may be one that is visible around it.
+    for &id in &body.inputs.clone() {
+        let node = body.node_mut(id);
+        node.name = format!("draw/{}", node.name);
+    }
     let builder = &mut Builder { graph: body, scope: "draw" };
     let entropy = entropy(builder, port.value);
+    let [mean, mean_entropy] = sums;
     let next = [(mean, port.value), (mean_entropy, entropy)].map(|(sum, value)| {
         let part = builder.apply("Mul", &[value, draw.share]);
         let next = builder.apply("Add", &[sum, part]);
-        builder.graph.node_mut(next.node).outputs = vec![state.clone()];
+        builder.graph.node_mut(next.node).outputs = builder.graph.node(sum.node).outputs.clone();
         next
     });
     body.outputs.clear();
+    for value in handed_on {
+        let name = format!("{}_next", body.node(value.node).name);
+        body.output(&name, value);
+    }
     for (name, value) in ["mean_next", "mean_entropy_next"].into_iter().zip(next) {
         body.output(name, value);
     }
@@ -165,8 +175,7 @@ fn start(builder: &mut Builder, images: Value, classes: usize) -> [Value; 2] {
 
 /// The outputs: means over the draws, and what they say of uncertainty. Rounding must
 /// not make the information negative.
-fn finish(builder: &mut Builder, scan: NodeId, classes: usize) {
-    let [mean, expected] = [0, 1].map(|slot| Value { node: scan, slot });
+fn finish(builder: &mut Builder, [mean, expected]: [Value; 2], classes: usize) {
     let predictive = entropy(builder, mean);
     let information = builder.apply("Sub", &[predictive, expected]);
     let information = builder.apply("Relu", &[information]);

@@ -19,6 +19,14 @@ pub enum Noise {
     Input,
 }
 
+/// The least uniform number, so that its logarithm is finite: half of what a float32 near 1 can
+/// be told apart by.
+const LEAST: f32 = 1.0 / (1 << 25) as f32;
+
+/// Beyond what 24 random bits give a normal number: OpenVINO returns an infinity instead, once in
+/// 2^24.
+const MOST: f32 = 6.0;
+
 /// Builds calls without inferring shapes: exports keep the batch size free.
 pub(super) struct Builder<'g> {
     pub(super) graph: &'g mut Graph,
@@ -170,6 +178,40 @@ impl Builder<'_> {
         // In (0, 1], so that the logarithm is finite.
         let u = uniform(0x9e37_79b9, 1.0 / (1 << 24) as f32);
         let v = uniform(0x85eb_ca6b, 0.0);
+        self.box_muller(u, v, axis)
+    }
+
+    /// `count` standard normal numbers, new at every run. Optimizers fold a random
+    /// operator whose operand is constant, so the operand comes from a data input.
+    ///
+    /// Box and Muller's transform is done here: ONNX Runtime draws normal numbers on one thread,
+    /// each for the price of two uniform ones, and OpenVINO's own transform takes log(0).
+    pub(super) fn random(&mut self, data: Value, count: usize) -> Value {
+        let half = count.div_ceil(2) as i64;
+        let flat = self.constant(Tensor::vector(&[-1i64]));
+        let flat = self.apply("Reshape", &[data, flat]);
+        let [start, end] = [0i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
+        let pixel = self.apply("Slice", &[flat, start, end]);
+        let shape = self.constant(Tensor::vector(&[2 * half]));
+        let operand = self.apply("Expand", &[pixel, shape]);
+        let uniform = Op::new("RandomUniformLike")
+            .with("dtype", i64::from(DType::F32.code()))
+            .with("low", LEAST);
+        let uniform = self.op(uniform, &[operand]);
+        let halves = self.constant(Tensor::vector(&[half, half]));
+        let halves = self.many(Op::new("Split").with("axis", 0), &[uniform, halves], 2);
+        let [u, v] = [0, 1].map(|slot| Value { node: halves, slot });
+        let both = self.box_muller(u, v, 0);
+        if count.is_multiple_of(2) {
+            return both;
+        }
+        let end = self.constant(Tensor::vector(&[count as i64]));
+        self.apply("Slice", &[both, start, end])
+    }
+
+    /// Two standard normal numbers for each pair of uniform ones, `u` in (0, 1], joined along
+    /// `axis`.
+    fn box_muller(&mut self, u: Value, v: Value, axis: i64) -> Value {
         let log = self.apply("Log", &[u]);
         let minus_two = self.constant(Tensor::scalar(-2.0f32));
         let square = self.apply("Mul", &[log, minus_two]);
@@ -183,24 +225,13 @@ impl Builder<'_> {
         self.op(Op::new("Concat").with("axis", axis), &[cos, sin])
     }
 
-    /// `count` standard normal numbers, new at every run. Optimizers fold a random
-    /// operator whose operand is constant, so the operand comes from a data input.
-    pub(super) fn random(&mut self, data: Value, count: usize) -> Value {
-        let flat = self.constant(Tensor::vector(&[-1i64]));
-        let flat = self.apply("Reshape", &[data, flat]);
-        let [start, end] = [0i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
-        let pixel = self.apply("Slice", &[flat, start, end]);
-        let shape = self.constant(Tensor::vector(&[count as i64]));
-        let operand = self.apply("Expand", &[pixel, shape]);
-        let float = i64::from(DType::F32.code());
-        self.op(Op::new("RandomNormalLike").with("dtype", float), &[operand])
-    }
-
     /// Standard normal numbers of the shape of `x`, new at every run; `x` comes from the images, so
     /// nothing folds them.
     pub(super) fn random_like(&mut self, x: Value) -> Value {
         let float = i64::from(DType::F32.code());
-        self.op(Op::new("RandomNormalLike").with("dtype", float), &[x])
+        let normals = self.op(Op::new("RandomNormalLike").with("dtype", float), &[x]);
+        let [least, most] = [-MOST, MOST].map(|bound| self.constant(Tensor::scalar(bound)));
+        self.apply("Clip", &[normals, least, most])
     }
 
     /// Cuts `[count]` numbers into one tensor per posterior.

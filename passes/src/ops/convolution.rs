@@ -2,12 +2,12 @@
 //! `image [N, C, sizes..]`, `weight [O, C / groups, kernel..]` and
 //! `windows [N, O, counts..]`, [`Convolution::convolve`] is Conv itself,
 //! [`Convolution::spread`] its transpose in the image (which is ConvTranspose), and
-//! [`Convolution::correlate`] its transpose in the weight.
+//! [`Convolution::correlate`] (in `correlation.rs`) its transpose in the weight.
 
 use graphs::{Op, Value};
 
-use super::patches::{frame, rearrange, taps, under_windows};
-use super::schedule::{self, ImageForm, WeightForm};
+use super::patches::{frame, rearrange, under_windows};
+use super::schedule::{self, ImageForm};
 use super::window::{Axis, sizes};
 use crate::{Result, Tape, signed};
 
@@ -49,17 +49,6 @@ impl Convolution {
             ImageForm::Turned => self.turned(tape, windows, weight),
             ImageForm::Transposed => self.transposed(tape, windows, weight),
             ImageForm::Columns => self.spread_columns(tape, windows, weight),
-        }
-    }
-
-    /// Image and windows to weight.
-    pub(super) fn correlate(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
-        match schedule::weight(self, tape.forms) {
-            WeightForm::Tiles => self.tiles(tape, image, windows),
-            WeightForm::Columns => self.columns(tape, image, windows),
-            WeightForm::Taps => self.taps(tape, image, windows),
-            WeightForm::Products => self.products(tape, image, windows),
-            WeightForm::Exchanged => self.exchanged(tape, image, windows),
         }
     }
 
@@ -162,124 +151,21 @@ impl Convolution {
         frame(tape, image, 2, &margins)
     }
 
-    fn tiles(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
-        let cut: Vec<_> = self.axes.iter().map(|axis| (0, axis.used_after())).collect();
-        let image = frame(tape, image, 2, &cut)?;
-        let pairs = self.axes.iter().flat_map(|axis| [axis.count, axis.kernel]);
-        let lead = [self.batch, self.groups, self.channels];
-        let split: Vec<usize> = lead.into_iter().chain(pairs).collect();
-        let counts = (3..split.len()).step_by(2);
-        let kernel = (4..split.len()).step_by(2);
-        let order: Vec<usize> = [1, 0].into_iter().chain(counts).chain([2]).chain(kernel).collect();
-        let width = self.channels * self.kernel().iter().product::<usize>();
-        let shape = [self.groups, self.windows(), width];
-        let columns = rearrange(tape, image, &split, &order, &shape)?;
-        let rows = self.rows(tape, windows)?;
-        let product = tape.apply("MatMul", &[rows, columns])?;
-        tape.reshape(product, &self.weight_shape())
-    }
-
-    fn columns(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
-        let taps = self.channels_last(tape, image)?;
-        let columns = match taps.as_slice() {
-            [tap] => *tap,
-            taps => tape.op(Op::new("Concat").with("axis", -1), taps)?,
-        };
-        let width = taps.len() * self.channels;
-        let columns = tape.reshape(columns, &[self.groups, self.windows(), width])?;
-        let rows = self.rows(tape, windows)?;
-        let product = tape.apply("MatMul", &[rows, columns])?;
-        let split = [self.groups * self.features, taps.len(), self.channels];
-        rearrange(tape, product, &split, &[0, 2, 1], &self.weight_shape())
-    }
-
-    fn taps(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
-        let rows = self.rows(tape, windows)?;
-        let rest = self.groups * self.features * self.channels;
-        let mut products = Vec::new();
-        for tap in self.channels_last(tape, image)? {
-            let tap = tape.reshape(tap, &[self.groups, self.windows(), self.channels])?;
-            let product = tape.apply("MatMul", &[rows, tap])?;
-            products.push(tape.reshape(product, &[1, rest])?);
-        }
-        self.stack(tape, &products)
-    }
-
-    fn products(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
-        let over: Vec<usize> = (0..self.axes.len() + 2).filter(|&axis| axis != 1).collect();
-        let mut products = Vec::new();
-        for tap in taps(tape, image, 2, &self.axes)? {
-            let product = tape.apply("Mul", &[tap, windows])?;
-            let sum = tape.reduce_sum(product, &over, false)?;
-            products.push(tape.reshape(sum, &[1, self.groups])?);
-        }
-        self.stack(tape, &products)
-    }
-
-    /// One row a kernel position, to the weight.
-    fn stack(&self, tape: &mut Tape, rows: &[Value]) -> Result<Value> {
-        let rest = self.groups * self.features * self.channels;
-        let product = tape.op(Op::new("Concat").with("axis", 0i64), rows)?;
-        rearrange(tape, product, &[rows.len(), rest], &[1, 0], &self.weight_shape())
-    }
-
-    /// Conv in which the windows are the weight, dilated by the stride.
-    fn exchanged(&self, tape: &mut Tape, image: Value, windows: Value) -> Result<Value> {
-        let (sized, counts) = (sizes(&self.axes, |a| a.size), sizes(&self.axes, |a| a.count));
-        let split = [self.batch, self.groups, self.channels, sized.iter().product()];
-        let shape = [&[self.channels, self.groups * self.batch], &sized[..]].concat();
-        let image = rearrange(tape, image, &split, &[2, 1, 0, 3], &shape)?;
-        let features = self.groups * self.features;
-        let split = [self.batch, features, counts.iter().product()];
-        let shape = [&[features, self.batch], &counts[..]].concat();
-        let windows = rearrange(tape, windows, &split, &[1, 0, 2], &shape)?;
-        let exchange = |axis: &Axis| Axis {
-            count: axis.kernel,
-            kernel: axis.count,
-            stride: axis.dilation,
-            dilation: axis.stride,
-            ..*axis
-        };
-        let axes = self.axes.iter().map(exchange).collect();
-        let exchanged = Convolution { axes, ..*self };
-        let product = exchanged.convolve(tape, image, windows)?;
-        let split = [self.channels, features, self.kernel().iter().product()];
-        rearrange(tape, product, &split, &[1, 0, 2], &self.weight_shape())
-    }
-
-    /// The windows as `[groups, O / groups, N * counts]`.
-    fn rows(&self, tape: &mut Tape, windows: Value) -> Result<Value> {
-        let count = self.windows_of_one();
-        let split = [self.batch, self.groups, self.features, count];
-        let shape = [self.groups, self.features, self.windows()];
-        rearrange(tape, windows, &split, &[1, 2, 0, 3], &shape)
-    }
-
-    /// The image under each kernel position, `[groups, N, counts.., C / groups]`.
-    fn channels_last(&self, tape: &mut Tape, image: Value) -> Result<Vec<Value>> {
-        let sized = sizes(&self.axes, |axis| axis.size);
-        let split = [&[self.batch, self.groups, self.channels], &sized[..]].concat();
-        let order: Vec<usize> = [1, 0].into_iter().chain(3..split.len()).chain([2]).collect();
-        let shape = [&[self.groups, self.batch], &sized[..], &[self.channels]].concat();
-        let image = rearrange(tape, image, &split, &order, &shape)?;
-        taps(tape, image, 2, &self.axes)
-    }
-
     /// The number of windows of all images.
-    fn windows(&self) -> usize {
+    pub(super) fn windows(&self) -> usize {
         self.batch * self.windows_of_one()
     }
 
     /// The number of windows of one image.
-    fn windows_of_one(&self) -> usize {
+    pub(super) fn windows_of_one(&self) -> usize {
         sizes(&self.axes, |axis| axis.count).iter().product()
     }
 
-    fn kernel(&self) -> Vec<usize> {
+    pub(super) fn kernel(&self) -> Vec<usize> {
         sizes(&self.axes, |axis| axis.kernel)
     }
 
-    fn weight_shape(&self) -> Vec<usize> {
+    pub(super) fn weight_shape(&self) -> Vec<usize> {
         [&[self.groups * self.features, self.channels], &self.kernel()[..]].concat()
     }
 

@@ -27,6 +27,7 @@ mod contraction;
 mod conv;
 mod conv_cases;
 mod convolution;
+mod correlation;
 mod crop;
 mod cumulate;
 mod dropout;

@@ -59,10 +59,11 @@ pub(super) fn channels(call: &Call, last: usize) -> Result<()> {
     Ok(())
 }
 
-/// A vector along axis 1 of `rank` axes.
+/// A vector along axis 1 of `rank` axes. The batch axis is there too: OpenVINO stores channels
+/// last only where all operands have as many axes.
 pub(super) fn per_channel(s: &mut Adjoint, vector: Value, rank: usize) -> Result<Value> {
-    let mut shape = s.tape.shape(vector)?;
-    shape.resize(rank.saturating_sub(1), 1);
+    let mut shape = [&[1], &s.tape.shape(vector)?[..]].concat();
+    shape.resize(rank, 1);
     s.tape.reshape(vector, &shape)
 }
 

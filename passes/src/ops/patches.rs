@@ -45,7 +45,7 @@ pub(super) fn taps(tape: &mut Tape, x: Value, first: usize, axes: &[Axis]) -> Re
     let (mut margins, mut split) = (Vec::new(), Vec::new());
     for axis in axes {
         let step = if strided(axis) { axis.stride } else { 1 };
-        let length = axis.reach().max(axis.before + axis.size).next_multiple_of(step);
+        let length = (axis.before + axis.size + axis.margin()).next_multiple_of(step);
         margins.push((axis.before as i64, (length - axis.before - axis.size) as i64));
         split.push(length / step);
         split.extend(strided(axis).then_some(step));
@@ -72,6 +72,31 @@ pub(super) fn taps(tape: &mut Tape, x: Value, first: usize, axes: &[Axis]) -> Re
         tape.reshape(tap, &counts)
     };
     offsets(axes).into_iter().map(tap).collect()
+}
+
+/// As [`taps`], of an image `[N, C, H, W]` under windows of stride 1: `[N * counts, C]` for every
+/// kernel position. It is cut with columns and channels as one axis: an engine that stores
+/// channels last then moves nothing but what it cuts.
+pub(super) fn row_taps(tape: &mut Tape, image: Value, axes: [Axis; 2]) -> Result<Vec<Value>> {
+    let image =
+        frame(tape, image, 2, &axes.map(|axis| (axis.before as i64, axis.margin() as i64)))?;
+    let shape = tape.shape(image)?;
+    let &[batch, channels, height, width] = shape.as_slice() else {
+        return Err(tape.error(image, "is no image [N, C, H, W]"));
+    };
+    let merged = [batch, height, width * channels];
+    let image = rearrange(tape, image, &shape, &[0, 2, 3, 1], &merged)?;
+    let [rows, columns] = axes.map(|axis| axis.count);
+    let tap = |offset: Vec<usize>| {
+        let cut = |(at, (count, size, step)): (usize, (usize, usize, usize))| {
+            (-((at * step) as i64), ((at + count) * step) as i64 - (size * step) as i64)
+        };
+        let axes = [(rows, height, 1), (columns, width, channels)];
+        let cut: Vec<_> = offset.into_iter().zip(axes).map(cut).collect();
+        let tap = frame(tape, image, 1, &cut)?;
+        tape.reshape(tap, &[batch * rows * columns, channels])
+    };
+    offsets(&axes).into_iter().map(tap).collect()
 }
 
 /// Where the elements of a window lie, row-major, counted from its first.

@@ -88,8 +88,7 @@ const TAPS: usize = 64;
 pub(super) fn narrow(conv: &Convolution, platform: Platform) -> bool {
     let most = match platform {
         Platform::Any => return false,
-        Platform::OnnxRuntime => 16,
-        Platform::OpenVino => 4,
+        Platform::OnnxRuntime | Platform::OpenVino => 16,
     };
     let count = sizes(&conv.axes, |axis| axis.count).into_iter().fold(1, usize::saturating_mul);
     let wide = conv.channels.min(conv.features) >= WIDE;
@@ -125,6 +124,12 @@ pub(super) fn step(forms: Forms) -> StepForm {
     }
 }
 
+/// Whether the platform keeps the channels of images last in memory, so that windows are
+/// rows of a matrix without being moved.
+pub(super) fn channels_last(conv: &Convolution, forms: Forms) -> bool {
+    forms.platform == Platform::OpenVino && conv.groups == 1
+}
+
 /// MatMul where the matrices are large, and no form that makes too many nodes.
 pub(super) fn weight(conv: &Convolution, forms: Forms) -> WeightForm {
     let volume = volume(&conv.axes).unwrap_or(usize::MAX);
@@ -144,7 +149,8 @@ pub(super) fn weight(conv: &Convolution, forms: Forms) -> WeightForm {
         None if volume >= TAPS => WeightForm::Exchanged,
         None if depthwise && conv.axes.iter().all(|axis| axis.stride == 1) => WeightForm::Products,
         None if depthwise => WeightForm::Exchanged,
-        None if volume == 1 || columns <= COLUMNS => WeightForm::Columns,
+        None if volume == 1 => WeightForm::Columns,
+        None if columns <= COLUMNS && !channels_last(conv, forms) => WeightForm::Columns,
         None if conv.channels < THIN && columns <= THIN_COLUMNS => WeightForm::Columns,
         None => WeightForm::Taps,
     }

@@ -43,6 +43,11 @@ impl Axis {
         self.reach() as i64 - self.before as i64 - self.size as i64
     }
 
+    /// The padding behind that lets the last window read all its elements.
+    pub(super) fn margin(&self) -> usize {
+        self.reach().saturating_sub(self.before + self.size)
+    }
+
     /// True if the windows lie side by side: every element up to the last window is in
     /// exactly one of them.
     pub(super) fn tiles(&self) -> bool {

@@ -1,0 +1,170 @@
+//! Every form that the gradients of convolutions and max pools can take, as programs that can be
+//! timed beside the one that is chosen.
+
+use graphs::{Fact, Graph, Kind, Model, NodeId, Program, Role, Value};
+
+use crate::gradient::pullback;
+use crate::ops::{Forms, ImageForm, MaxForm, WeightForm};
+use crate::{Build, Result, Tape, predict};
+
+/// One gradient of layers that are alike, in all its forms.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    /// `image`, `weight` or `maximum`.
+    pub gradient: &'static str,
+    /// The operator and the shapes of its arguments.
+    pub call: String,
+    /// The nodes that are like this.
+    pub nodes: Vec<String>,
+    /// The forms that apply.
+    pub forms: Vec<Form>,
+}
+
+/// One form of a gradient.
+#[derive(Clone, Debug)]
+pub struct Form {
+    /// Its name.
+    pub name: String,
+    /// Whether programs for the platform take it.
+    pub chosen: bool,
+    /// Computes it from arguments and arriving gradient, all of them state inputs; it returns
+    /// one element only, so that its time is that of the gradient.
+    pub program: Program,
+}
+
+const IMAGE: [ImageForm; 3] = [ImageForm::Turned, ImageForm::Transposed, ImageForm::Columns];
+const WEIGHT: [WeightForm; 5] = [
+    WeightForm::Tiles,
+    WeightForm::Columns,
+    WeightForm::Taps,
+    WeightForm::Products,
+    WeightForm::Exchanged,
+];
+const MAXIMUM: [MaxForm; 3] = [MaxForm::Taps, MaxForm::Ranks, MaxForm::Indices];
+
+/// The gradients of a classifier that have several forms, where images come in batches of
+/// `build.batch`.
+///
+/// # Errors
+/// When the model is no classifier whose shapes can be inferred.
+pub fn trials(model: &Model, build: Build) -> Result<Vec<Trial>> {
+    // The graph as it is before the platform has a say.
+    let graph = predict(model, build.batch)?.model.graph;
+    let mut trials: Vec<(String, Trial)> = Vec::new();
+    for id in graph.op_order()? {
+        let node = graph.node(id);
+        let Some(op) = node.op().filter(|op| op.domain.is_empty()) else { continue };
+        let cases: &[(&str, usize, Vec<Forms>)] = match op.op_type.as_str() {
+            "Conv" => &[
+                ("image", 0, IMAGE.map(|form| Forms { image: Some(form), ..build.into() }).into()),
+                (
+                    "weight",
+                    1,
+                    WEIGHT.map(|form| Forms { weight: Some(form), ..build.into() }).into(),
+                ),
+            ],
+            "MaxPool" => &[(
+                "maximum",
+                0,
+                MAXIMUM.map(|form| Forms { max: Some(form), ..build.into() }).into(),
+            )],
+            _ => continue,
+        };
+        let facts: Vec<String> =
+            graph.arguments(id).into_iter().flatten().map(|v| graph.fact(v).to_string()).collect();
+        for (gradient, slot, forms) in cases {
+            let key = format!("{gradient} {facts:?} {:?}", op.attributes);
+            if let Some((_, alike)) = trials.iter_mut().find(|(known, _)| *known == key) {
+                alike.nodes.push(node.name.clone());
+                continue;
+            }
+            let chosen = program(&graph, id, *slot, build.into())?;
+            let mut found: Vec<Form> = Vec::new();
+            for &forms in forms {
+                let program = program(&graph, id, *slot, forms)?;
+                // A form that does not apply gives way to another.
+                if !found.iter().any(|form| same(&form.program, &program)) {
+                    let chosen = same(&program, &chosen);
+                    found.push(Form { name: name(forms), chosen, program });
+                }
+            }
+            let call = format!("{} {}", op.op_type, facts.join(" "));
+            let nodes = vec![node.name.clone()];
+            trials.push((key, Trial { gradient, call, nodes, forms: found }));
+        }
+    }
+    Ok(trials.into_iter().map(|(_, trial)| trial).collect())
+}
+
+impl From<Build> for Forms {
+    fn from(build: Build) -> Forms {
+        Forms { platform: build.platform, ..Forms::default() }
+    }
+}
+
+fn name(forms: Forms) -> String {
+    let Forms { image, weight, max, .. } = forms;
+    let image = image.map(|form| format!("{form:?}"));
+    let weight = weight.map(|form| format!("{form:?}"));
+    let max = max.map(|form| format!("{form:?}"));
+    image.or(weight).or(max).unwrap_or_default().to_lowercase()
+}
+
+fn same(a: &Program, b: &Program) -> bool {
+    a.model.graph.to_string() == b.model.graph.to_string()
+}
+
+/// The gradient of node `id` with respect to its argument `slot`.
+fn program(graph: &Graph, id: NodeId, slot: usize, forms: Forms) -> Result<Program> {
+    let mut trial = Graph::new("trial");
+    let mut arguments: Vec<Option<Value>> = Vec::new();
+    for (i, argument) in graph.arguments(id).into_iter().enumerate() {
+        arguments.push(argument.map(|value| {
+            let fact: Fact = graph.fact(value).clone();
+            trial.input(&format!("x{i}"), Role::State, fact)
+        }));
+    }
+    let node = graph.node(id);
+    let Kind::Op(op) = &node.kind else { return Ok(Program::new(Model::new(trial), &[])) };
+    let dy = trial.input("dy", Role::State, node.outputs.first().cloned().unwrap_or_default());
+    let tape = &mut Tape::new(&mut trial, "trial");
+    tape.forms = forms;
+    let y = tape.call(op.clone(), &arguments, node.outputs.len().max(1))?.into();
+    let targets: Vec<Value> = arguments.get(slot).copied().flatten().into_iter().collect();
+    for gradient in pullback(tape, y, dy, &targets)? {
+        let first = tape.shape(gradient)?.len();
+        let axes: Vec<i64> = (0..first as i64).collect();
+        let (starts, ones) = (vec![0; first], vec![1; first]);
+        let first = tape.slice(gradient, &axes, &starts, &ones, &ones)?;
+        tape.graph.output("first", first);
+    }
+    trial.sweep();
+    Ok(Program::new(Model::new(trial), &[]))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Architecture, Platform};
+
+    #[test]
+    fn one_form_of_every_gradient_is_chosen() {
+        let model = Architecture::Vgg16.build([3, 32, 32], 10, 0.25, 0).unwrap();
+        for platform in [Platform::Any, Platform::OnnxRuntime, Platform::OpenVino] {
+            let trials = trials(&model, Build { batch: 8, platform }).unwrap();
+            let nodes = |gradient| {
+                let of = trials.iter().filter(|t| t.gradient == gradient);
+                of.map(|t| t.nodes.len()).sum::<usize>()
+            };
+            // 13 layers, and normalizations that became convolutions.
+            assert!(nodes("image") >= 13 && nodes("image") == nodes("weight"));
+            assert_eq!(nodes("maximum"), 5);
+            for Trial { gradient, call, forms, .. } in &trials {
+                let chosen = forms.iter().filter(|form| form.chosen).count();
+                assert_eq!(chosen, 1, "{platform:?} {gradient} {call}");
+                assert!(forms.len() > 1, "{platform:?} {gradient} {call}");
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Providers of ONNX Runtime that run on any processor, each in a process of its own: one process
+//! loads one ONNX Runtime.
+
+use graphs::Tensor;
+
+use super::{Place, write_idx};
+use crate::models::doubles;
+
+const SIZE: &str = "--input 1x32x32 --classes 3";
+
+/// One update after an attack of two steps, with draws of their own. A second would begin where
+/// rounding has put units on either side of zero.
+const TRAIN: &str = "train bayes.onnx --data data --epochs 1 --batch 16 --steps 2 --random-start \
+    --optimizer sgd --schedule constant --lr 0.05 --alpha 0.02 --threads 1";
+
+/// With OpenVINO, which is fetched if it is not there.
+fn place() -> Place {
+    let place = Place::new();
+    place.succeeds("runtime install openvino");
+    place.succeeds(&format!("new vgg16 -o net.onnx --width 0.2 {SIZE}"));
+    place.succeeds("convert net.onnx -o bayes.onnx --init-s 0.02");
+    write_idx(&place.path("data"), "train", 16, 32);
+    place
+}
+
+fn furthest(tensors: &[(String, Tensor)], others: &[(String, Tensor)]) -> f64 {
+    assert_eq!(tensors.len(), others.len());
+    let pairs = tensors.iter().zip(others).flat_map(|((name, a), (other, b))| {
+        assert_eq!(name, other);
+        doubles(a).into_iter().zip(doubles(b))
+    });
+    pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn every_provider_draws_attacks_and_updates_alike() {
+    let place = place();
+    let [tract, cpu, openvino] = [
+        ("tract", "--engine tract"),
+        ("cpu", "--engine ort"),
+        ("openvino", "--engine ort --provider openvino"),
+    ]
+    .map(|(run, engine)| {
+        place.succeeds(&format!("{TRAIN} --seed 1 {engine} -o {run}"));
+        place.checkpoint(&format!("{run}/last.safetensors"))
+    });
+    place.succeeds(&format!("{TRAIN} --seed 2 --engine ort -o other"));
+    let other = furthest(&cpu, &place.checkpoint("other/last.safetensors"));
+    for (name, run) in [("tract", &tract), ("OpenVINO", &openvino)] {
+        let apart = furthest(&cpu, run);
+        // Another seed is what different noise does.
+        assert!(apart < 0.01 * other, "{name} is {apart} from the CPU provider, a seed {other}");
+    }
+}
+
+#[test]
+fn exported_ensembles_run_on_every_provider() {
+    let place = place();
+    place.succeeds("export bayes.onnx -o deploy.onnx --samples 40");
+    image::GrayImage::from_fn(32, 32, |x, y| image::Luma([((8 * x) ^ (4 * y)) as u8]))
+        .save(place.path("image.png"))
+        .expect("written");
+    let engines = ["--engine tract", "--engine ort", "--engine ort --provider openvino"];
+    let probabilities = engines.map(|engine| {
+        let command = format!("predict deploy.onnx image.png --json {engine}");
+        // Every run draws anew.
+        let [first, second] = [place.json(&command), place.json(&command)];
+        assert_ne!(first, second, "{engine}");
+        first[0]["probabilities"].as_array().expect("probabilities").clone()
+    });
+    for (others, engine) in probabilities.iter().zip(engines) {
+        for (found, expected) in others.iter().zip(&probabilities[1]) {
+            let [found, expected] = [found, expected].map(|p| p.as_f64().expect("a number"));
+            assert!((found - expected).abs() < 0.05, "{engine}: {found}, {expected}");
+        }
+    }
+}
