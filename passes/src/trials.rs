@@ -4,7 +4,7 @@
 use graphs::{Fact, Graph, Kind, Model, NodeId, Program, Role, Value};
 
 use crate::gradient::pullback;
-use crate::ops::{Forms, ImageForm, MaxForm, WeightForm};
+use crate::ops::{Alternative, Alternatives, Forms, alternatives};
 use crate::{Build, Result, Tape, predict};
 
 /// One gradient of layers that are alike, in all its forms.
@@ -32,16 +32,6 @@ pub struct Form {
     pub program: Program,
 }
 
-const IMAGE: [ImageForm; 3] = [ImageForm::Turned, ImageForm::Transposed, ImageForm::Columns];
-const WEIGHT: [WeightForm; 5] = [
-    WeightForm::Tiles,
-    WeightForm::Columns,
-    WeightForm::Taps,
-    WeightForm::Products,
-    WeightForm::Exchanged,
-];
-const MAXIMUM: [MaxForm; 3] = [MaxForm::Taps, MaxForm::Ranks, MaxForm::Indices];
-
 /// The gradients of a classifier that have several forms, where images come in batches of
 /// `build.batch`.
 ///
@@ -53,65 +43,26 @@ pub fn trials(model: &Model, build: Build) -> Result<Vec<Trial>> {
     let mut trials: Vec<(String, Trial)> = Vec::new();
     for id in graph.op_order()? {
         let node = graph.node(id);
-        let Some(op) = node.op().filter(|op| op.domain.is_empty()) else { continue };
-        let cases: &[(&str, usize, Vec<Forms>)] = match op.op_type.as_str() {
-            "Conv" => &[
-                ("image", 0, IMAGE.map(|form| Forms { image: Some(form), ..build.into() }).into()),
-                (
-                    "weight",
-                    1,
-                    WEIGHT.map(|form| Forms { weight: Some(form), ..build.into() }).into(),
-                ),
-            ],
-            "MaxPool" => &[(
-                "maximum",
-                0,
-                MAXIMUM.map(|form| Forms { max: Some(form), ..build.into() }).into(),
-            )],
-            _ => continue,
-        };
-        let facts: Vec<String> =
-            graph.arguments(id).into_iter().flatten().map(|v| graph.fact(v).to_string()).collect();
-        for (gradient, slot, forms) in cases {
+        let arguments = graph.arguments(id).into_iter().flatten();
+        let facts: Vec<String> = arguments.map(|v| graph.fact(v).to_string()).collect();
+        for Alternatives { gradient, argument, forms } in alternatives(&graph, id, build.platform)?
+        {
+            let Some(op) = node.op() else { continue };
             let key = format!("{gradient} {facts:?} {:?}", op.attributes);
             if let Some((_, alike)) = trials.iter_mut().find(|(known, _)| *known == key) {
                 alike.nodes.push(node.name.clone());
                 continue;
             }
-            let chosen = program(&graph, id, *slot, build.into())?;
-            let mut found: Vec<Form> = Vec::new();
-            for &forms in forms {
-                let program = program(&graph, id, *slot, forms)?;
-                // A form that does not apply gives way to another.
-                if !found.iter().any(|form| same(&form.program, &program)) {
-                    let chosen = same(&program, &chosen);
-                    found.push(Form { name: name(forms), chosen, program });
-                }
-            }
+            let form = |Alternative { name, forms, chosen }| {
+                Ok(Form { name, chosen, program: program(&graph, id, argument, forms)? })
+            };
+            let forms = forms.into_iter().map(form).collect::<Result<_>>()?;
             let call = format!("{} {}", op.op_type, facts.join(" "));
             let nodes = vec![node.name.clone()];
-            trials.push((key, Trial { gradient, call, nodes, forms: found }));
+            trials.push((key, Trial { gradient, call, nodes, forms }));
         }
     }
     Ok(trials.into_iter().map(|(_, trial)| trial).collect())
-}
-
-impl From<Build> for Forms {
-    fn from(build: Build) -> Forms {
-        Forms { platform: build.platform, ..Forms::default() }
-    }
-}
-
-fn name(forms: Forms) -> String {
-    let Forms { image, weight, max, .. } = forms;
-    let image = image.map(|form| format!("{form:?}"));
-    let weight = weight.map(|form| format!("{form:?}"));
-    let max = max.map(|form| format!("{form:?}"));
-    image.or(weight).or(max).unwrap_or_default().to_lowercase()
-}
-
-fn same(a: &Program, b: &Program) -> bool {
-    a.model.graph.to_string() == b.model.graph.to_string()
 }
 
 /// The gradient of node `id` with respect to its argument `slot`.

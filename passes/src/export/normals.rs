@@ -192,6 +192,8 @@ impl Builder<'_> {
         let flat = self.apply("Reshape", &[data, flat]);
         let [start, end] = [0i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
         let pixel = self.apply("Slice", &[flat, start, end]);
+        // Only the shape of the operand counts: let it be small.
+        let pixel = self.cast(pixel, DType::Bool);
         let shape = self.constant(Tensor::vector(&[2 * half]));
         let operand = self.apply("Expand", &[pixel, shape]);
         let uniform = Op::new("RandomUniformLike")

@@ -11,6 +11,7 @@
 mod activation;
 mod adjacent;
 mod adjoint;
+mod alternatives;
 mod average;
 mod batch_norm;
 mod bits;
@@ -86,6 +87,7 @@ use graphs::{Fact, Op, Tensor, Value};
 use crate::{Error, Result};
 
 pub use adjoint::Adjoint;
+pub(crate) use alternatives::{Alternative, Alternatives, alternatives};
 pub use body::{Body, Site, replace};
 pub use call::Call;
 pub use case::{Argument, Case, case};
