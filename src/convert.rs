@@ -19,14 +19,19 @@ pub(crate) fn run(flags: &Convert) -> Result<()> {
 
 /// Converts, and says what was done.
 fn rewrite(flags: &Convert, network: &mut Model) -> Result<String> {
+    let context = || flags.model.display().to_string();
+    model::fix_sizes(network, &flags.sizes).with_context(context)?;
     model::normalize(network, flags.normalize.as_deref())?;
     if flags.layers == ["none"] {
-        let unchanged = flags.normalize.is_none();
-        return Ok(if unchanged { "unchanged" } else { "normalization in front" }.to_owned());
+        let done = [
+            (!flags.sizes.dim.is_empty(), "sizes fixed"),
+            (flags.normalize.is_some(), "normalization in front"),
+        ];
+        let done: Vec<&str> = done.iter().filter_map(|&(is, what)| is.then_some(what)).collect();
+        return Ok(if done.is_empty() { "unchanged".to_owned() } else { done.join(", ") });
     }
     let before = posteriors(&network.graph)?.len();
     let pass = pass(flags)?;
-    let context = || flags.model.display().to_string();
     Pipeline::opening().run(network).with_context(context)?;
     if let Some(reason) = passes::try_free_batch(network) {
         print::remark(format_args!("{}: the batch size stays fixed: {reason}", context()));

@@ -6,7 +6,9 @@ use crate::cli::Gradient;
 use crate::{model, print};
 
 pub(crate) fn run(flags: &Gradient) -> Result<()> {
-    let network = model::read(&flags.model)?;
+    let mut network = model::read(&flags.model)?;
+    model::fix_sizes(&mut network, &flags.sizes)
+        .with_context(|| flags.model.display().to_string())?;
     let batch = flags.batch.map(std::num::NonZeroUsize::get);
     let gradient = passes::loss_gradient(&network, batch, &flags.wrt)
         .with_context(|| flags.model.display().to_string())?;

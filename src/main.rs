@@ -4,6 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// Graphs are many small allocations, and the system's allocator slows down with their number.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = advbnn::cli::Cli::parse();
     advbnn::start_log(cli.machine.quiet);

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use graphs::Model;
-use passes::{Normalize, Pipeline};
+use passes::{FixSizes, Normalize, Pipeline};
 
-use crate::cli::Storage;
+use crate::cli::{Sizes, Storage};
 
 /// Reads an ONNX file, or the `model.onnx` of a run folder.
 pub(crate) fn read(path: &Path) -> Result<Model> {
@@ -28,6 +28,12 @@ pub(crate) fn write(model: &Model, path: &Path) -> Result<()> {
 /// The same, the weights where the flag says.
 pub(crate) fn write_as(model: &Model, path: &Path, storage: Storage) -> Result<()> {
     Ok(model.write_external(path, storage.external_data)?)
+}
+
+/// Gives `--dim NAME=SIZE` to what the file leaves open.
+pub(crate) fn fix_sizes(model: &mut Model, flags: &Sizes) -> Result<()> {
+    let pass = FixSizes::parse(&flags.dim).map_err(|e| crate::misuse(format!("--dim {e}")))?;
+    Ok(Pipeline::new().then(pass).run(model)?)
 }
 
 /// Puts `--normalize MEAN/STD` in front of the model.

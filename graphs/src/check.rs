@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use crate::{Attribute, Error, Fact, Graph, Kind, NodeId, Value};
+use crate::{Attribute, Error, Graph, Kind, NodeId, NodeSet, Value};
 
 /// One broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,11 +33,12 @@ impl Graph {
     /// All that is wrong with the graph, subgraphs included.
     pub fn defects(&self) -> Vec<Defect> {
         let mut found = Vec::new();
-        let listed: HashSet<NodeId> = self.inputs.iter().copied().collect();
+        let listed: NodeSet = self.inputs.iter().copied().collect();
+        let mut slots = Vec::new();
         for id in self.ids() {
             self.check_node(id, &listed, &mut found);
+            self.check_arguments(id, &mut slots, &mut found);
         }
-        self.check_edges(&mut found);
         self.check_ports(&mut found);
         self.check_sources(&mut found);
         if let Err(cycle) = self.order() {
@@ -50,14 +51,15 @@ impl Graph {
         format!("graph `{}`", self.name)
     }
 
-    fn check_node(&self, id: NodeId, listed: &HashSet<NodeId>, found: &mut Vec<Defect>) {
+    fn check_node(&self, id: NodeId, listed: &NodeSet, found: &mut Vec<Defect>) {
         let node = self.node(id);
         let mut defect = |message| found.push(Defect { location: node.describe(), message });
         match &node.kind {
-            Kind::Initializer(tensor) if node.outputs != [Fact::of(tensor)] => {
+            Kind::Initializer(tensor) if !matches!(&node.outputs[..], [fact] if fact.is_of(tensor)) =>
+            {
                 defect("its recorded type and shape are not its tensor's".to_owned());
             }
-            Kind::Input(_) if !listed.contains(&id) => {
+            Kind::Input(_) if !listed.contains(id) => {
                 defect("is not listed among the graph's inputs".to_owned());
             }
             Kind::Input(_) | Kind::Capture(_) if node.outputs.len() != 1 => {
@@ -74,26 +76,28 @@ impl Graph {
         }
     }
 
-    fn check_edges(&self, found: &mut Vec<Defect>) {
-        let mut taken = HashSet::new();
-        for (value, target, to) in self.edges() {
-            let consumer = self.node(target);
-            let mut defect =
-                |message| found.push(Defect { location: consumer.describe(), message });
-            if !taken.insert((target, to)) {
-                defect(format!("argument {to} is given twice"));
-            }
-            match consumer.op() {
+    /// `slots` is room for the argument slots of a node.
+    fn check_arguments(&self, id: NodeId, slots: &mut Vec<usize>, found: &mut Vec<Defect>) {
+        let consumer = self.node(id);
+        let mut defect = |message| found.push(Defect { location: consumer.describe(), message });
+        let count = consumer.op().map(|op| op.arity + captures(op));
+        slots.clear();
+        for (value, to) in self.reads(id) {
+            match count {
                 None => defect("takes no arguments, but an edge ends there".to_owned()),
-                Some(op) if to >= op.arity + captures(op) => {
-                    defect(format!("argument {to} is beyond its {} arguments", op.arity));
+                Some(count) if to >= count => {
+                    defect(format!("argument {to} is beyond its {count} arguments"));
                 }
-                Some(_) => {}
+                Some(_) => slots.push(to),
             }
             if value.slot >= self.node(value.node).outputs.len() {
                 let producer = self.node(value.node).describe();
                 defect(format!("reads output {} of {producer}, which has none", value.slot));
             }
+        }
+        slots.sort_unstable();
+        for twice in slots.windows(2).filter(|pair| pair.first() == pair.last()) {
+            defect(format!("argument {} is given twice", twice.first().copied().unwrap_or(0)));
         }
     }
 
@@ -114,20 +118,22 @@ impl Graph {
     }
 
     fn check_sources(&self, found: &mut Vec<Defect>) {
-        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut names: HashSet<&str> = HashSet::new();
+        let mut wrong: BTreeMap<&str, usize> = BTreeMap::new();
         for id in self.ids() {
             let node = self.node(id);
-            if matches!(node.kind, Kind::Input(_) | Kind::Initializer(_)) {
-                *names.entry(&node.name).or_default() += 1;
+            let named = matches!(node.kind, Kind::Input(_) | Kind::Initializer(_));
+            if named && (!names.insert(&node.name) || node.name.is_empty()) {
+                *wrong.entry(&node.name).or_default() += 1;
             }
         }
-        for (name, count) in names {
+        for (name, more) in wrong {
             let location = format!("input or initializer `{name}`");
-            if name.is_empty() {
-                found.push(Defect { location, message: "has no name".to_owned() });
-            } else if count > 1 {
-                found.push(Defect { location, message: format!("is defined {count} times") });
-            }
+            let message = match name.is_empty() {
+                true => "has no name".to_owned(),
+                false => format!("is defined {} times", more + 1),
+            };
+            found.push(Defect { location, message });
         }
         for &id in &self.inputs {
             let fits = |kind: &Kind| matches!(kind, Kind::Input(_) | Kind::Initializer(_));

@@ -1,6 +1,7 @@
 //! What a file says and no pass reads: kept, so that it can be written back.
 
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -29,6 +30,40 @@ pub struct Extras {
     pub place: Option<usize>,
     /// How the file wrote it, where there is more than one way.
     pub form: Option<Arc<Form>>,
+}
+
+/// The [`Extras`] of a node, which take no memory where there are none: what passes make
+/// has none.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeExtras(Option<Box<Extras>>);
+
+impl From<Extras> for NodeExtras {
+    fn from(extras: Extras) -> NodeExtras {
+        NodeExtras(Some(Box::new(extras)))
+    }
+}
+
+impl Deref for NodeExtras {
+    type Target = Extras;
+
+    fn deref(&self) -> &Extras {
+        static NONE: Extras = Extras {
+            names: Vec::new(),
+            doc_string: None,
+            metadata: Vec::new(),
+            infos: BTreeMap::new(),
+            devices: Vec::new(),
+            place: None,
+            form: None,
+        };
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for NodeExtras {
+    fn deref_mut(&mut self) -> &mut Extras {
+        self.0.get_or_insert_default()
+    }
 }
 
 /// One of the several ways in which ONNX can say one thing. It holds no value that the
@@ -71,6 +106,8 @@ pub struct GraphExtras {
 pub struct Origin {
     /// The file, which is what is written while the model still says the same.
     pub(crate) file: Option<Bytes>,
+    /// How many nodes the graph had then: one with another number says something else.
+    pub(crate) nodes: usize,
     /// The folder that its external data lies in.
     pub(crate) folder: Option<PathBuf>,
 }

@@ -1,14 +1,13 @@
 //! The graph: a petgraph `StableDiGraph` whose edges are the only truth about who
 //! reads whom.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::collections::HashMap;
 
 use petgraph::Direction;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
-use petgraph::visit::{EdgeRef, IntoEdgeReferences, NodeIndexable};
+use petgraph::visit::EdgeRef;
 
-use crate::{Error, Extras, Fact, GraphExtras, Kind, Node, Op, Role, Tensor};
+use crate::{Fact, GraphExtras, Kind, Node, NodeExtras, NodeSet, Op, Role, Tensor};
 
 /// Names a node. Indices of removed nodes are reused, so passes only add nodes and
 /// leave removal to [`Graph::sweep`].
@@ -67,7 +66,8 @@ impl Uses {
 pub struct Graph {
     /// The graph's name.
     pub name: String,
-    dag: StableDiGraph<Node, Edge>,
+    /// Boxed, so that walks over edges do not drag the nodes through the cache.
+    dag: StableDiGraph<Box<Node>, Edge>,
     /// Inputs in the file's order; initializers with a default that callers may
     /// override (IR version 3 lists all of them) stand here too.
     pub inputs: Vec<NodeId>,
@@ -85,12 +85,12 @@ impl Graph {
 
     /// Adds a node without arguments.
     pub fn add(&mut self, node: Node) -> NodeId {
-        self.dag.add_node(node)
+        self.dag.add_node(Box::new(node))
     }
 
     /// Adds an input and lists it.
     pub fn input(&mut self, name: &str, role: Role, fact: Fact) -> Value {
-        let extras = Extras::default();
+        let extras = NodeExtras::default();
         let kind = Kind::Input(role);
         let id = self.add(Node { name: name.to_owned(), kind, outputs: vec![fact], extras });
         self.inputs.push(id);
@@ -101,7 +101,7 @@ impl Graph {
     pub fn initializer(&mut self, name: &str, tensor: Tensor) -> Value {
         let outputs = vec![Fact::of(&tensor)];
         let kind = Kind::Initializer(tensor);
-        let node = Node { name: name.to_owned(), kind, outputs, extras: Extras::default() };
+        let node = Node { name: name.to_owned(), kind, outputs, extras: NodeExtras::default() };
         self.add(node).into()
     }
 
@@ -115,7 +115,7 @@ impl Graph {
     ) -> NodeId {
         op.arity = arguments.len();
         let (name, kind) = (name.to_owned(), Kind::Op(op));
-        let id = self.add(Node { name, kind, outputs, extras: Extras::default() });
+        let id = self.add(Node { name, kind, outputs, extras: NodeExtras::default() });
         for (to, argument) in arguments.iter().enumerate() {
             if let Some(value) = argument {
                 self.connect(*value, id, to);
@@ -152,7 +152,7 @@ impl Graph {
 
     /// The node, if the id is one of this graph's.
     pub fn get(&self, id: NodeId) -> Option<&Node> {
-        self.dag.node_weight(id)
+        self.dag.node_weight(id).map(Box::as_ref)
     }
 
     /// The node.
@@ -174,7 +174,7 @@ impl Graph {
     /// What is known of a value; nothing, if its node has no such output.
     pub fn fact(&self, value: Value) -> &Fact {
         static NOTHING: Fact = Fact { dtype: None, shape: None };
-        self.dag.node_weight(value.node).and_then(|n| n.outputs.get(value.slot)).unwrap_or(&NOTHING)
+        self.get(value.node).and_then(|n| n.outputs.get(value.slot)).unwrap_or(&NOTHING)
     }
 
     /// The constant behind a value, if it is one.
@@ -199,22 +199,25 @@ impl Graph {
 
     /// Every edge as (producer, consumer's id, argument slot).
     pub fn edges(&self) -> impl Iterator<Item = (Value, NodeId, usize)> + '_ {
-        self.dag
-            .edge_references()
-            .map(|e| (Value { node: e.source(), slot: e.weight().from }, e.target(), e.weight().to))
+        self.ids().flat_map(|id| self.reads(id).map(move |(value, to)| (value, id, to)))
+    }
+
+    /// What a node reads, each value with the argument slot, in no order.
+    pub fn reads(&self, id: NodeId) -> impl Iterator<Item = (Value, usize)> + '_ {
+        let edges = self.dag.edges_directed(id, Direction::Incoming);
+        edges.map(|e| (Value { node: e.source(), slot: e.weight().from }, e.weight().to))
     }
 
     /// The arguments of a node, absent ones as `None`, captures of its bodies last.
     pub fn arguments(&self, id: NodeId) -> Vec<Option<Value>> {
         let arity = self.node(id).op().map_or(0, |op| op.arity);
         let mut arguments = vec![None; arity];
-        for edge in self.dag.edges_directed(id, Direction::Incoming) {
-            let Edge { from, to } = *edge.weight();
+        for (value, to) in self.reads(id) {
             if to >= arguments.len() {
                 arguments.resize(to + 1, None);
             }
             if let Some(slot) = arguments.get_mut(to) {
-                *slot = Some(Value { node: edge.source(), slot: from });
+                *slot = Some(value);
             }
         }
         arguments
@@ -222,7 +225,7 @@ impl Graph {
 
     /// Argument `slot` of a node, if present.
     pub fn argument(&self, id: NodeId, slot: usize) -> Option<Value> {
-        self.arguments(id).get(slot).copied().flatten()
+        self.reads(id).find_map(|(value, to)| (to == slot).then_some(value))
     }
 
     /// Every place that reads `value`, in a stable order.
@@ -291,72 +294,9 @@ impl Graph {
         self.outputs.iter().find(|port| port.name == name)
     }
 
-    /// The nodes so that every producer stands before its consumers; among those that
-    /// could come next, the one with the lowest index (so that output is stable).
-    ///
-    /// # Errors
-    /// When the graph has a cycle; the error names a node on it.
-    pub fn order(&self) -> Result<Vec<NodeId>, Error> {
-        self.order_by(|id| id)
-    }
-
-    /// The same, but the node with the lowest key comes first.
-    pub(crate) fn order_by<K: Ord>(&self, key: impl Fn(NodeId) -> K) -> Result<Vec<NodeId>, Error> {
-        // The number of arguments that are still to come, by index; 0 for what came.
-        let mut waiting = vec![0usize; self.dag.node_bound()];
-        let mut ready = BinaryHeap::new();
-        for id in self.dag.node_indices() {
-            let count = self.dag.edges_directed(id, Direction::Incoming).count();
-            match waiting.get_mut(id.index()) {
-                Some(n) if count > 0 => *n = count,
-                _ => ready.push(Reverse((key(id), id))),
-            }
-        }
-        let mut order = Vec::with_capacity(self.len());
-        while let Some(Reverse((_, id))) = ready.pop() {
-            order.push(id);
-            for edge in self.dag.edges_directed(id, Direction::Outgoing) {
-                if let Some(n) = waiting.get_mut(edge.target().index()) {
-                    *n -= 1;
-                    if *n == 0 {
-                        ready.push(Reverse((key(edge.target()), edge.target())));
-                    }
-                }
-            }
-        }
-        match self.cyclic(&waiting) {
-            Some(id) => Err(Error::Cycle { node: self.node(id).describe() }),
-            None => Ok(order),
-        }
-    }
-
-    /// A node on a cycle: walk backwards among those that never became ready.
-    fn cyclic(&self, waiting: &[usize]) -> Option<NodeId> {
-        let waits = |id: &NodeId| waiting.get(id.index()).is_some_and(|&n| n > 0);
-        let mut id = self.dag.node_indices().find(waits)?;
-        let mut seen = HashSet::new();
-        while seen.insert(id) {
-            id = self.dag.neighbors_directed(id, Direction::Incoming).filter(waits).min()?;
-        }
-        Some(id)
-    }
-
-    /// The nodes that read some output of a node, once for each edge.
-    pub(crate) fn successors(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
-        self.dag.neighbors_directed(id, Direction::Outgoing)
-    }
-
-    /// The operator calls in [`Graph::order`].
-    ///
-    /// # Errors
-    /// As [`Graph::order`].
-    pub fn op_order(&self) -> Result<Vec<NodeId>, Error> {
-        Ok(self.order()?.into_iter().filter(|&id| self.node(id).op().is_some()).collect())
-    }
-
     /// Every node that `values` depend on, themselves included.
-    pub fn ancestors(&self, values: impl IntoIterator<Item = Value>) -> HashSet<NodeId> {
-        let mut seen = HashSet::new();
+    pub fn ancestors(&self, values: impl IntoIterator<Item = Value>) -> NodeSet {
+        let mut seen = NodeSet::default();
         let mut stack: Vec<NodeId> = values.into_iter().map(|v| v.node).collect();
         while let Some(id) = stack.pop() {
             if seen.insert(id) {
@@ -368,7 +308,7 @@ impl Graph {
 
     /// The nodes that some output depends on, and all inputs: they are the graph's signature
     /// (see [`Graph::prune_inputs`]).
-    pub fn live(&self) -> HashSet<NodeId> {
+    pub fn live(&self) -> NodeSet {
         let mut live = self.ancestors(self.outputs.iter().map(|port| port.value));
         live.extend(self.inputs.iter().copied());
         live
@@ -377,21 +317,21 @@ impl Graph {
     /// Removes every node that is not [live](Graph::live).
     pub fn sweep(&mut self) {
         let live = self.live();
-        self.dag.retain_nodes(|_, id| live.contains(&id));
+        self.dag.retain_nodes(|_, id| live.contains(id));
     }
 
     /// Removes what is not live, but for `kept` and what that depends on.
-    pub fn sweep_but(&mut self, kept: &HashSet<NodeId>) {
+    pub fn sweep_but(&mut self, kept: &NodeSet) {
         let mut live = self.live();
-        live.extend(self.ancestors(kept.iter().map(|&id| Value::from(id))));
-        self.dag.retain_nodes(|_, id| live.contains(&id));
+        live.extend(self.ancestors(kept.iter().map(Value::from)).iter());
+        self.dag.retain_nodes(|_, id| live.contains(id));
     }
 
     /// Removes the inputs that nothing reads: one engine returns wrong results when a
     /// graph has such an input.
     pub fn prune_inputs(&mut self) {
         let live = self.ancestors(self.outputs.iter().map(|port| port.value));
-        self.inputs.retain(|id| live.contains(id));
+        self.inputs.retain(|id| live.contains(*id));
         self.sweep();
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::proto::{AttributeProto, AttributeType};
-use crate::{DType, Extras, Graph, Tensor};
+use crate::{DType, Graph, NodeExtras, Tensor};
 
 /// One dimension of a shape.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +38,15 @@ impl Fact {
     /// The fact of a tensor.
     pub fn of(tensor: &Tensor) -> Fact {
         Fact::new(tensor.dtype(), tensor.shape())
+    }
+
+    /// True if this is the fact of a tensor.
+    pub(crate) fn is_of(&self, tensor: &Tensor) -> bool {
+        let sizes = tensor.shape().iter();
+        let same = |dims: &Vec<Dim>| {
+            dims.len() == sizes.len() && dims.iter().zip(sizes).all(|(d, n)| *d == Dim::Known(*n))
+        };
+        self.dtype == Some(tensor.dtype()) && self.shape.as_ref().is_some_and(same)
     }
 
     /// The dimensions, when every one of them is known.
@@ -247,7 +256,7 @@ pub struct Node {
     /// What is known of each output.
     pub outputs: Vec<Fact>,
     /// What only the file needs.
-    pub extras: Extras,
+    pub extras: NodeExtras,
 }
 
 impl Node {

@@ -21,7 +21,7 @@ impl Pass for Batched {
         let live = graph.ancestors(graph.outputs.iter().map(|port| port.value));
         let order = graph.op_order()?;
         let mut tape = Tape::new(graph, "");
-        for id in order.into_iter().filter(|id| live.contains(id)) {
+        for id in order.into_iter().filter(|&id| live.contains(id)) {
             let (uses, name) = (tape.graph.uses(id.into()), tape.graph.node(id).name.clone());
             tape.set_prefix(&name);
             if let Some(y) = ops::narrow_conv(&mut tape, id, self.0)? {

@@ -36,6 +36,14 @@ pub enum Error {
         /// The operator.
         op: String,
     },
+    /// A gradient would have to pass where activations become integers.
+    #[error(
+        "{node}: activations are rounded to integers here, so no gradient passes; take the model from before its activations were quantized"
+    )]
+    Rounded {
+        /// The node.
+        node: String,
+    },
     /// The model as a whole does not fit the request.
     #[error("{0}")]
     Model(String),

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use graphs::{NodeId, Value};
+use graphs::{NodeId, NodeSet, Value};
 
 use crate::ops::{self, Adjoint, Gradient};
 use crate::{Error, Result, Tape};
@@ -41,7 +41,7 @@ pub(crate) fn pullback(
     pending.insert(y, vec![seed]);
     let mut finished: HashMap<Value, Value> = HashMap::new();
     let wanted: HashSet<Value> = targets.iter().copied().collect();
-    let members: HashSet<NodeId> = path.iter().copied().collect();
+    let members: NodeSet = path.iter().copied().collect();
     for &id in path.iter().rev() {
         let mut arriving = Vec::new();
         for slot in 0..tape.graph.node(id).outputs.len() {
@@ -92,16 +92,16 @@ fn expand(
 fn path(tape: &Tape, loss: Value, targets: &[Value]) -> Result<Vec<NodeId>> {
     let graph = &*tape.graph;
     let above = graph.ancestors([loss]);
-    let sources: HashSet<NodeId> = targets.iter().map(|t| t.node).collect();
+    let sources: NodeSet = targets.iter().map(|t| t.node).collect();
     let targets: HashSet<Value> = targets.iter().copied().collect();
-    let mut below: HashSet<NodeId> = HashSet::new();
+    let mut below = NodeSet::default();
     let mut path = Vec::new();
     for id in graph.op_order()? {
-        if !above.contains(&id) {
+        if !above.contains(id) {
             continue;
         }
-        let reached = |v: &Value| below.contains(&v.node) || targets.contains(v);
-        if sources.contains(&id) || graph.arguments(id).iter().flatten().any(reached) {
+        let reached = |v: &Value| below.contains(v.node) || targets.contains(v);
+        if sources.contains(id) || graph.arguments(id).iter().flatten().any(reached) {
             below.insert(id);
             path.push(id);
         }
@@ -114,16 +114,15 @@ fn propagate(
     tape: &mut Tape,
     id: NodeId,
     arriving: Vec<Option<Value>>,
-    path: &HashSet<NodeId>,
+    path: &NodeSet,
     targets: &HashSet<Value>,
     pending: &mut HashMap<Value, Vec<Value>>,
 ) -> Result<()> {
     let node = tape.graph.node(id);
     let Some(op) = node.op().cloned() else { return Ok(()) };
-    let describe = node.describe();
     let arguments = tape.graph.arguments(id);
     let float = |v: &Value| tape.graph.fact(*v).dtype.is_some_and(|t| t.is_float());
-    let needed = |v: &Value| float(v) && (targets.contains(v) || path.contains(&v.node));
+    let needed = |v: &Value| float(v) && (targets.contains(v) || path.contains(v.node));
     let wanted: Vec<bool> = arguments.iter().map(|a| a.as_ref().is_some_and(needed)).collect();
     let missing = ops::find(&op).is_some_and(|def| matches!(def.gradient, Gradient::Missing));
     // Integers in between would hide that the rest of the gradient is lost.
@@ -135,7 +134,11 @@ fn propagate(
         Gradient::Zero => return Ok(()),
         // No body may hold a call that has one itself.
         Gradient::Body(_) | Gradient::Missing => {
-            return Err(Error::NoGradient { node: describe, op: op.op_type });
+            let node = tape.graph.node(id).describe();
+            if ops::rounds(&op) {
+                return Err(Error::Rounded { node });
+            }
+            return Err(Error::NoGradient { node, op: op.op_type });
         }
     };
     let mut adjoint = Adjoint { tape, node: id, op, arguments, gradients: arriving, wanted };

@@ -28,7 +28,6 @@ pub(crate) fn hoist(graph: &mut Graph, names: &mut Names) -> Result<()> {
     let ids: Vec<_> = graph.ids().collect();
     for id in ids {
         let node = graph.node_mut(id);
-        let describe = node.describe();
         let Kind::Op(op) = &mut node.kind else { continue };
         for attribute in op.attributes.values_mut() {
             if let Attribute::Graph(body) = attribute {
@@ -38,9 +37,13 @@ pub(crate) fn hoist(graph: &mut Graph, names: &mut Names) -> Result<()> {
         if !op.is("Constant") || node.outputs.len() != 1 {
             continue;
         }
-        let tensor =
-            constant(op).map_err(|e| Error::Node { node: describe, reason: e.to_string() });
-        let Some(tensor) = tensor? else { continue };
+        let tensor = match constant(op) {
+            Ok(Some(tensor)) => tensor,
+            Ok(None) => continue,
+            Err(error) => {
+                return Err(Error::Node { node: node.describe(), reason: error.to_string() });
+            }
+        };
         node.name = match node.extras.names.first() {
             Some(name) if !name.is_empty() => name.clone(),
             _ => names.claim("constant"),

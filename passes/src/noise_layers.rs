@@ -6,9 +6,9 @@
 //! that inlines functions runs the file as it is. [`expand`] turns it into plain
 //! operators.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use graphs::{Attribute, DType, Fact, Graph, Model, NodeId, Op, Role, Tensor, Value};
+use graphs::{Attribute, DType, Fact, Graph, Model, NodeId, NodeSet, Op, Role, Tensor, Value};
 
 use crate::naming::Names;
 use crate::pass::Pass;
@@ -64,10 +64,10 @@ impl Pass for NoiseLayers {
 
 /// Every convolution, and whether no other one stands before it.
 fn convolutions(graph: &Graph) -> Result<Vec<(NodeId, bool)>> {
-    let mut behind: HashSet<NodeId> = HashSet::new();
+    let mut behind = NodeSet::default();
     let mut found = Vec::new();
     for id in graph.op_order()? {
-        let reached = graph.arguments(id).iter().flatten().any(|v| behind.contains(&v.node));
+        let reached = graph.arguments(id).iter().flatten().any(|v| behind.contains(v.node));
         let convolves = |op: &Op| variational::plain_type(op) == "Conv";
         let convolution = graph.node(id).op().is_some_and(convolves);
         if convolution {

@@ -1,8 +1,6 @@
 //! What a pass is, and a pipeline of them.
 
-use std::collections::HashSet;
-
-use graphs::{Model, NodeId};
+use graphs::{Model, NodeSet};
 
 use crate::{Error, Hoist, Inline, Result, Upgrade};
 
@@ -69,7 +67,7 @@ impl<'p> Pipeline<'p> {
     pub fn run(&self, model: &mut Model) -> Result<()> {
         for pass in &self.0 {
             let live = model.graph.live();
-            let idle: HashSet<NodeId> = model.graph.ids().filter(|id| !live.contains(id)).collect();
+            let idle: NodeSet = model.graph.ids().filter(|&id| !live.contains(id)).collect();
             pass.run(model)?;
             model.graph.sweep_but(&idle);
             let broken = |source| Error::Broken { pass: pass.name().to_owned(), source };
@@ -85,7 +83,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use graphs::proto::ModelProto;
-    use graphs::{Kind, Op};
+    use graphs::{Kind, NodeId, Op};
     use prost::Message;
 
     use super::*;

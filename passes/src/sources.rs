@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use graphs::{Attribute, DType, Graph, Kind, NodeId, Op, Value};
+use graphs::{Attribute, DType, Graph, Kind, NodeId, NodeSet, Op, Value};
 
 use crate::Result;
 use crate::variational;
@@ -26,7 +26,7 @@ pub(crate) struct Sources<'g> {
     graph: &'g Graph,
     /// Constants, and calls that depend on nothing else. A variational Identity, the
     /// sample of a weight, counts as the weight that it stands for.
-    constant: HashSet<NodeId>,
+    constant: NodeSet,
     /// The first of several calls that compute the same from the same constants:
     /// quantizers give every reader of one weight a DequantizeLinear of its own.
     first: HashMap<NodeId, NodeId>,
@@ -38,7 +38,7 @@ impl<'g> Sources<'g> {
     /// # Errors
     /// When the graph has a cycle.
     pub(crate) fn of(graph: &'g Graph) -> Result<Sources<'g>> {
-        let (constant, first) = (HashSet::new(), HashMap::new());
+        let (constant, first) = (NodeSet::default(), HashMap::new());
         let mut sources = Sources { graph, constant, first, twins: HashMap::new() };
         let mut calls: HashMap<String, NodeId> = HashMap::new();
         for id in graph.order()? {
@@ -80,7 +80,7 @@ impl<'g> Sources<'g> {
 
     /// True for a value that depends on constants alone.
     pub(crate) fn is_constant(&self, value: Value) -> bool {
-        self.constant.contains(&value.node)
+        self.constant.contains(value.node)
     }
 
     /// The values on which the weight behind `value` has its posterior: stored float
@@ -155,15 +155,15 @@ impl<'g> Sources<'g> {
     /// gain the weight, of a matrix and its low-rank correction the matrix.
     fn largest(&self, value: Value) -> std::result::Result<Value, String> {
         let above = self.graph.ancestors([value]);
-        if above.iter().any(|&id| self.graph.node(id).op().is_some_and(is_decoding)) {
+        if above.iter().any(|id| self.graph.node(id).op().is_some_and(is_decoding)) {
             return Err("is computed from an integer tensor and others".to_owned());
         }
-        let size = |id: &NodeId| match self.graph.node(*id).tensor() {
-            Some(tensor) if tensor.dtype().is_float() => Some((tensor.len(), *id)),
+        let size = |id: NodeId| match self.graph.node(id).tensor() {
+            Some(tensor) if tensor.dtype().is_float() => Some((tensor.len(), id)),
             Some(_) => None,
-            None if variational::is_sample(self.graph, *id) => {
-                let sizes = self.graph.fact((*id).into()).known_shape()?;
-                Some((sizes.iter().product(), *id))
+            None if variational::is_sample(self.graph, id) => {
+                let sizes = self.graph.fact(id.into()).known_shape()?;
+                Some((sizes.iter().product(), id))
             }
             None => None,
         };

@@ -91,8 +91,9 @@ fn hand_over(graph: &mut Graph, old: Value, new: Value, added: &[NodeId]) {
         return;
     }
     if let Some(name) = name {
-        node.extras.names.resize(node.outputs.len().max(node.extras.names.len()), String::new());
-        if let Some(slot) = node.extras.names.get_mut(new.slot) {
+        let names = &mut node.extras.names;
+        names.resize(node.outputs.len().max(names.len()), String::new());
+        if let Some(slot) = names.get_mut(new.slot) {
             *slot = name;
         }
     }

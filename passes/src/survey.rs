@@ -63,7 +63,7 @@ pub fn survey(model: &Model) -> Result<Survey> {
     }
     let meetings = meetings(graph, &sources)?;
     let mut seen = HashSet::new();
-    for id in graph.order()?.into_iter().filter(|id| !known.contains(id)) {
+    for id in graph.order()?.into_iter().filter(|&id| !known.contains(id)) {
         let node = graph.node(id);
         let Some(tensor) = node.tensor().filter(|tensor| tensor.len() > 1) else { continue };
         for (reader, slot) in graph.readers(id.into()) {

@@ -1,10 +1,9 @@
 //! Builds graphs: inserts a node and infers its outputs, so that no value is ever
 //! without type and shape.
 
-use std::collections::HashSet;
-
 use graphs::{DType, Element, Fact, Graph, NodeId, Op, Tensor, Value};
 
+use crate::naming::Names;
 use crate::ops::{self, Call, Forms};
 use crate::{Error, Result, repeated};
 
@@ -18,7 +17,7 @@ pub struct Tape<'g> {
     /// Goes in front of the names of new nodes.
     prefix: String,
     /// The names of inputs and constants, once one was needed.
-    taken: Option<HashSet<String>>,
+    taken: Option<Names>,
 }
 
 impl<'g> Tape<'g> {
@@ -34,14 +33,11 @@ impl<'g> Tape<'g> {
 
     fn name(&mut self, kind: &str) -> String {
         let graph = &*self.graph;
-        let taken = self.taken.get_or_insert_with(|| {
-            let sources = graph.ids().map(|id| graph.node(id)).filter(|node| node.op().is_none());
-            sources.map(|node| node.name.clone()).collect()
-        });
+        let taken = self.taken.get_or_insert_with(|| Names::of_sources(graph));
         // Node indices are reused only after a sweep, so search on for a free name.
         (graph.len()..)
             .map(|i| format!("{}/{kind}_{i}", self.prefix))
-            .find(|name| taken.insert(name.clone()))
+            .find(|name| taken.take(name))
             .unwrap_or_default()
     }
 

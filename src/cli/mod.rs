@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use deployment::{Export, Predict};
 pub use measuring::{Bench, Evaluate, Transfer};
-pub use models::{Convert, Gradient, Inspect, New, Storage};
+pub use models::{Convert, Gradient, Inspect, New, Sizes, Storage};
 pub use reproduce::Reproduce;
 pub use training::{Compile, Train, TrainingFlags};
 

@@ -14,6 +14,15 @@ pub struct Storage {
     pub external_data: Option<usize>,
 }
 
+/// Sizes that a file leaves open.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Sizes {
+    /// Size of a dimension that the file leaves open: of one that it names, or of an input's
+    /// axis as INPUT:AXIS=SIZE
+    #[arg(long, value_name = "NAME=SIZE")]
+    pub dim: Vec<String>,
+}
+
 /// `advbnn inspect`
 #[derive(Debug, Args)]
 #[command(
@@ -32,6 +41,9 @@ pub struct Inspect {
     /// Batch size that the memory of activations is told for [default: the model's own, or 1]
     #[arg(long, value_name = "N")]
     pub batch: Option<std::num::NonZeroUsize>,
+    /// What is open
+    #[command(flatten)]
+    pub sizes: Sizes,
 }
 
 /// `advbnn new`
@@ -63,7 +75,8 @@ pub struct New {
 #[command(after_help = "Examples:\n  advbnn convert resnet18.onnx -o bayes.onnx\n  \
     advbnn convert resnet18.onnx -o bayes.onnx --moped 0.1 --layers conv,linear\n  \
     advbnn convert net.onnx -o bayes.onnx --normalize .49,.48,.45/.25,.24,.26\n  \
-    advbnn convert large.onnx -o bayes.onnx --external-data")]
+    advbnn convert large.onnx -o bayes.onnx --external-data\n  \
+    advbnn convert bert.onnx -o bayes.onnx --dim sequence=128")]
 pub struct Convert {
     /// An ONNX file
     pub model: PathBuf,
@@ -95,6 +108,9 @@ pub struct Convert {
     /// Put (x - MEAN) / STD in front, per channel
     #[arg(long, value_name = "MEAN/STD", allow_hyphen_values = true)]
     pub normalize: Option<String>,
+    /// What is open
+    #[command(flatten)]
+    pub sizes: Sizes,
     /// Where the weights go
     #[command(flatten)]
     pub storage: Storage,
@@ -118,6 +134,9 @@ pub struct Gradient {
     /// Batch size [default: the model's own, or 1]
     #[arg(long, value_name = "N")]
     pub batch: Option<std::num::NonZeroUsize>,
+    /// What is open
+    #[command(flatten)]
+    pub sizes: Sizes,
     /// Where the weights go
     #[command(flatten)]
     pub storage: Storage,

@@ -67,8 +67,9 @@ struct Memory {
 }
 
 pub(crate) fn run(flags: &Inspect) -> Result<()> {
-    let network = model::read(&flags.model)?;
+    let mut network = model::read(&flags.model)?;
     let context = || flags.model.display().to_string();
+    model::fix_sizes(&mut network, &flags.sizes).with_context(context)?;
     let summary = summarize(&network, flags.batch).with_context(context)?;
     if let Some(path) = &flags.dot {
         std::fs::write(path, dot(&network.graph)?).with_context(|| path.display().to_string())?;

@@ -11,6 +11,7 @@ mod models;
 mod printed;
 mod providers;
 mod saving;
+mod sizes;
 mod training;
 
 use std::collections::BTreeSet;

@@ -1,7 +1,9 @@
 //! Model-local functions and bodies of control flow on real engines.
 
 use graphs::proto::{FunctionProto, NodeProto, OperatorSetIdProto};
-use graphs::{Attribute, DType, Extras, Fact, Graph, Kind, Model, Node, Op, Role, Tensor, Value};
+use graphs::{
+    Attribute, DType, Fact, Graph, Kind, Model, Node, NodeExtras, Op, Role, Tensor, Value,
+};
 use passes::{Inline, Pipeline, loss_gradient};
 
 use crate::engines::{Runner, Values, assert_close, engines, onnxruntime};
@@ -104,7 +106,7 @@ fn looping() -> Model {
         name: "limit".to_owned(),
         kind: Kind::Capture(0),
         outputs: vec![Fact::default()],
-        extras: Extras::default(),
+        extras: NodeExtras::default(),
     });
     let fact = || vec![Fact::default()];
     let twice = body.op("twice", Op::new("Add"), &[Some(state), Some(state)], fact());

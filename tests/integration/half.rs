@@ -1,9 +1,9 @@
 //! Models of half precision: what is exported and differentiated is float32 at its ends.
 
-use graphs::{DType, Kind, Model, Tensor, names};
+use graphs::{DType, Fact, Graph, Kind, Model, Op, Role, Tensor, names};
 use half::f16;
 use passes::export::{Mode, Noise, export};
-use passes::{InitStd, loss_gradient};
+use passes::{InitStd, Tape, loss_gradient};
 
 use crate::engines::{Runner, Values, assert_close, onnxruntime};
 use crate::models::{cnn, convert, doubles, images, labels};
@@ -77,4 +77,52 @@ fn the_loss_is_float32_and_gradients_are_of_the_type_of_their_source() {
     let rest: Vec<f64> = found.iter().zip(&expected).map(|(a, b)| a - b).collect();
     assert!(norm(&rest) < 0.05 * norm(&expected), "{} of {}", norm(&rest), norm(&expected));
     assert_eq!(found.len(), BATCH * 2 * 8 * 8);
+}
+
+/// A product of tokens that stand before the images, as in attention: ONNX Runtime merges it
+/// with the Transpose, and for float16 would crash when it loads that.
+#[test]
+fn products_of_transposed_tokens_load() {
+    let net = |dtype: DType| {
+        let mut graph = Graph::new("tokens");
+        let x = graph.input("input", Role::Data, Fact::new(dtype, &[2, 4, 6]));
+        let weight = (0..30).map(|i| (i * 7 % 11) as f32 / 8.0 - 0.5).collect();
+        let weight = Tensor::new(&[6, 5], weight).expect("30 values");
+        let weight = if dtype == DType::F16 { halves(&weight) } else { weight };
+        let w = graph.initializer("w", weight);
+        let tape = &mut Tape::new(&mut graph, "net");
+        let tokens = tape.transpose(x, &[1, 0, 2]).expect("three axes");
+        let product = tape.apply("MatMul", &[tokens, w]).expect("of one size");
+        let axes = tape.ints(&[0]);
+        let mean = Op::new("ReduceMean").with("keepdims", 0i64);
+        let y = tape.op(mean, &[product, axes]).expect("an axis");
+        graph.output("logits", y);
+        Model::new(graph)
+    };
+    let tokens = (0..48).map(|i| (i * 5 % 13) as f32 / 8.0).collect();
+    let tokens = Tensor::new(&[2, 4, 6], tokens).expect("48 values");
+    let run = |model: &Model, input: Tensor| {
+        let mut feeds = Values::from([("input".to_owned(), input)]);
+        if model.graph.source(names::LABELS).is_some() {
+            feeds.insert(names::LABELS.to_owned(), labels(2));
+        }
+        let mut runner = Runner::of_model(onnxruntime(), model).expect("a session");
+        runner.run(&feeds).expect("a run")
+    };
+    let both = |make: &dyn Fn(Model) -> Model, output: &str| {
+        let single = run(&make(net(DType::F32)), tokens.clone());
+        let half = run(&make(net(DType::F16)), halves(&tokens));
+        let found = doubles(&half[output]).iter().map(|&v| v as f32).collect();
+        let found = Tensor::new(single[output].shape(), found).expect("as many values");
+        assert_close(&found, &single[output], TOLERANCE, output);
+    };
+    let mean = |net| {
+        let converted = convert(net, InitStd::Moped(0.1));
+        export(&converted, &Mode::Mean, 18).expect("an export")
+    };
+    both(&mean, names::PROBABILITIES);
+    let wanted = ["input".to_owned(), "w".to_owned()];
+    let gradient = |net: Model| loss_gradient(&net, Some(2), &wanted).expect("a gradient");
+    both(&gradient, "input.grad");
+    both(&gradient, "w.grad");
 }

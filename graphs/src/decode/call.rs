@@ -75,7 +75,7 @@ impl Call {
         };
         let outputs = vec![Fact::default(); extras.names.len()];
         let name = proto.name.unwrap_or_default();
-        let mut node = Node { name, kind: Kind::Op(op), outputs, extras };
+        let mut node = Node { name, kind: Kind::Op(op), outputs, extras: extras.into() };
         let mut captures = Captures::default();
         for attribute in proto.attribute {
             let name = attribute.name.clone().unwrap_or_default();

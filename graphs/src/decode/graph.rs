@@ -1,5 +1,6 @@
 //! Graphs: names become edges, and bodies are closed.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use super::call::{Call, Captures, constant};
 use super::external::Files;
 use super::tensor::decode_tensor;
 use crate::proto::{GraphProto, TensorProto, ValueInfoProto};
-use crate::{Error, Extras, Fact, Form, Graph, GraphExtras, Kind, Node, Role, Value};
+use crate::{Error, Extras, Fact, Form, Graph, GraphExtras, Kind, Node, NodeExtras, Role, Value};
 
 /// How deep bodies may lie within bodies.
 const DEPTH: usize = 24;
@@ -22,7 +23,8 @@ pub(super) fn decode_graph(
     if depth > DEPTH {
         return Err(Error::TooDeep { limit: DEPTH });
     }
-    let mut reader = Reader { outer, ..Reader::default() };
+    let count = proto.input.len() + proto.initializer.len() + proto.node.len();
+    let mut reader = Reader { outer, values: HashMap::with_capacity(count), ..Reader::default() };
     let empty_name = proto.name.as_deref() == Some("");
     reader.graph.name = proto.name.unwrap_or_default();
     let mut info_order = Vec::with_capacity(proto.value_info.len());
@@ -107,7 +109,9 @@ impl Reader<'_> {
                 tensor.map_err(|error| error.at(format!("initializer `{name}`")))?;
             let mut node = source(&name, Kind::Initializer(tensor));
             let form = Some(Arc::new(Form::Tensor(form)));
-            node.extras = Extras { doc_string, metadata, form, place: Some(place), ..node.extras };
+            node.extras =
+                Extras { doc_string, metadata, form, place: Some(place), ..Extras::default() }
+                    .into();
             self.define(node)?;
         }
         let mut listed = HashSet::with_capacity(order.len());
@@ -128,7 +132,7 @@ impl Reader<'_> {
             Kind::Op(_) => node.extras.names.clone(),
             _ => vec![node.name.clone()],
         };
-        for (slot, (name, fact)) in names.iter().zip(&mut node.outputs).enumerate() {
+        for (slot, name) in names.iter().enumerate() {
             if name.is_empty() {
                 continue;
             }
@@ -137,8 +141,13 @@ impl Reader<'_> {
             let port = self.ports.remove(name);
             let entries = [port.as_ref(), self.infos.get(name)];
             if let Some(r#type) = entries.into_iter().flatten().find_map(|e| e.r#type.as_ref()) {
-                *fact =
-                    Fact::from_type(r#type).map_err(|error| error.at(format!("value `{name}`")))?;
+                let fact = Fact::from_type(r#type).map_err(|error| {
+                    let error = error.at(format!("value `{name}`"));
+                    if node.op().is_some() { error.at(node.describe()) } else { error }
+                })?;
+                if let Some(output) = node.outputs.get_mut(slot) {
+                    *output = fact;
+                }
             }
             if let Some(info) = port.or_else(|| self.infos.remove(name)) {
                 node.extras.infos.insert(slot, info);
@@ -156,58 +165,71 @@ impl Reader<'_> {
             if name.is_empty() {
                 return Err(Error::Unnamed("an input or initializer"));
             }
-            let value = Value { node: id, slot };
-            if self.values.insert(name.clone(), value).is_some() {
-                return Err(Error::DuplicateName { name, what: "values" });
+            match self.values.entry(name) {
+                Entry::Vacant(entry) => _ = entry.insert(Value { node: id, slot }),
+                Entry::Occupied(entry) => {
+                    let name = entry.key().clone();
+                    let error = Error::DuplicateName { name, what: "values" };
+                    let place = self.graph.node(id).describe();
+                    return Err(if optional { error.at(place) } else { error });
+                }
             }
         }
         Ok(id.into())
     }
 
     fn calls(&mut self, calls: Vec<Call>) -> Result<(), Error> {
-        let outputs: HashSet<&str> =
-            calls.iter().flat_map(|c| &c.node.extras.names).map(String::as_str).collect();
-        // Captures come before the calls, so that the order of calls stays the file's.
-        for call in &calls {
-            for (name, reader) in call.reads() {
-                if !outputs.contains(name) {
-                    self.read(name, &reader)?;
-                }
-            }
+        if self.outer.is_some() {
+            self.capture(&calls)?;
         }
         let mut links = Vec::with_capacity(calls.len());
         for Call { node, arguments, captures } in calls {
-            let place = node.describe();
-            let id = self.define(node).map_err(|error| error.at(place.as_str()))?.node;
-            let captured = captures.reads.into_iter().map(|(name, _)| name);
-            links.push((id, place, arguments.into_iter().chain(captured)));
+            let id = self.define(node)?.node;
+            let own = arguments.into_iter().map(|name| (name, None));
+            let captured = captures.reads.into_iter().map(|(name, reader)| (name, Some(reader)));
+            links.push((id, own.chain(captured)));
         }
-        for (id, place, names) in links {
-            for (to, name) in names.enumerate().filter(|(_, name)| !name.is_empty()) {
-                let value = self.read(&name, &place)?;
+        for (id, names) in links {
+            for (to, (name, reader)) in names.enumerate().filter(|(_, (name, _))| !name.is_empty())
+            {
+                let describe = |graph: &Graph| reader.unwrap_or_else(|| graph.node(id).describe());
+                let value = self.read(&name, describe)?;
                 self.graph.connect(value, id, to);
             }
         }
         Ok(())
     }
 
-    /// The value of that name, captured if it is an outer one.
-    fn read(&mut self, name: &str, reader: &str) -> Result<Value, Error> {
+    /// Captures what calls read and none of them gives: before they come, so that their
+    /// order stays the file's.
+    fn capture(&mut self, calls: &[Call]) -> Result<(), Error> {
+        let outputs: HashSet<&str> =
+            calls.iter().flat_map(|c| &c.node.extras.names).map(String::as_str).collect();
+        for (name, reader) in calls.iter().flat_map(Call::reads) {
+            if !outputs.contains(name) {
+                self.read(name, |_| reader)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of that name, captured if it is an outer one; `reader` says who reads it.
+    fn read(&mut self, name: &str, reader: impl FnOnce(&Graph) -> String) -> Result<Value, Error> {
         if let Some(&value) = self.values.get(name) {
             return Ok(value);
         }
+        let reader = reader(&self.graph);
         let Some(outer) = &mut self.outer else {
-            let (reader, value) = (reader.to_owned(), name.to_owned());
-            return Err(Error::UndefinedValue { reader, value });
+            return Err(Error::UndefinedValue { reader, value: name.to_owned() });
         };
-        let index = outer.index(name, reader);
+        let index = outer.index(name, &reader);
         self.define(source(name, Kind::Capture(index)))
     }
 
     fn outputs(&mut self, outputs: Vec<ValueInfoProto>) -> Result<(), Error> {
         let mut names = HashSet::with_capacity(outputs.len());
         for name in outputs.into_iter().map(|info| info.name.unwrap_or_default()) {
-            let value = self.read(&name, &format!("output `{name}`"))?;
+            let value = self.read(&name, |_| format!("output `{name}`"))?;
             let mut port = name.clone();
             // The outputs of bodies are told apart by position, not by name.
             while self.outer.is_some() && names.contains(&port) {
@@ -224,5 +246,5 @@ impl Reader<'_> {
 
 fn source(name: &str, kind: Kind) -> Node {
     let outputs = vec![Fact::default()];
-    Node { name: name.to_owned(), kind, outputs, extras: Extras::default() }
+    Node { name: name.to_owned(), kind, outputs, extras: NodeExtras::default() }
 }

@@ -61,7 +61,8 @@ impl Model {
         let metadata = metadata(&proto.metadata_props);
         let functions = std::mem::take(&mut proto.functions);
         let graph = decode_graph(graph, None, &mut Files::beside(folder), 0)?;
-        let origin = Origin { file: None, folder: folder.map(Path::to_owned) };
+        let (nodes, folder) = (graph.len(), folder.map(Path::to_owned));
+        let origin = Origin { file: None, nodes, folder };
         Ok(Model { graph, opsets, functions, metadata, header: proto, origin })
     }
 }

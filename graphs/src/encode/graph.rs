@@ -72,21 +72,10 @@ fn initializers(graph: &Graph) -> Vec<(NodeId, &Tensor)> {
 /// The calls in the file's order; new ones stand right before the first of the file's
 /// that needs them.
 fn calls(graph: &Graph) -> Result<Vec<(NodeId, &Op)>, Error> {
-    let bound = graph.ids().last().map_or(0, |id| id.index() + 1);
-    let mut places = vec![usize::MAX; bound];
-    let at = |places: &[usize], id: NodeId| places.get(id.index()).copied();
-    for id in graph.order()?.into_iter().rev() {
-        let node = graph.node(id);
-        let needed = graph.successors(id).filter_map(|next| at(&places, next)).min();
-        // What is no call is there from the start.
-        let start = node.op().is_none().then_some(0);
-        let place = start.or(node.extras.place).or(needed);
-        if let (Some(place), Some(slot)) = (place, places.get_mut(id.index())) {
-            *slot = place;
-        }
-    }
-    let old = |id| graph.node(id).extras.place.is_some();
-    let order = graph.order_by(|id| (at(&places, id), old(id), id))?;
+    let place = |id: &NodeId| graph.node(*id).extras.place;
+    let mut old: Vec<NodeId> = graph.ids().filter(|id| place(id).is_some()).collect();
+    old.sort_by_key(place);
+    let order = graph.order_along(old.into_iter().chain(graph.ids()))?;
     Ok(order.into_iter().filter_map(|id| Some((id, graph.node(id).op()?))).collect())
 }
 
@@ -184,14 +173,15 @@ fn value_infos(graph: &Graph, names: &Names<'_>, proto: &GraphProto) -> Vec<Valu
     });
     let named = stated.filter(|&v| !names.of(v).is_empty() && !listed.contains(names.of(v)));
     let own: Vec<ValueInfoProto> = named.map(|v| info(graph, v, names.of(v))).collect();
-    let values = names.inverse();
+    let besides = &graph.extras.infos;
+    let values = if besides.is_empty() { HashMap::new() } else { names.inverse(graph) };
     let holds = |info: &&ValueInfoProto| {
         values.get(info.name()).is_none_or(|&value| {
             let own = graph.node(value.node).extras.infos.get(&value.slot);
             own.into_iter().chain([*info]).any(|info| says(info, graph.fact(value)))
         })
     };
-    let besides = graph.extras.infos.iter().filter(holds).cloned();
+    let besides = besides.iter().filter(holds).cloned();
     let mut infos: Vec<ValueInfoProto> = besides.chain(own).collect();
     let order = graph.extras.info_order.iter().enumerate().rev();
     let order: HashMap<&str, usize> = order.map(|(place, name)| (name.as_str(), place)).collect();

@@ -54,7 +54,10 @@ impl Model {
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let proto = self.encode_inline()?;
         check_length(&proto)?;
-        Ok(self.pieces(proto).concat())
+        match self.source() {
+            Some(_) => Ok(self.pieces(proto).concat()),
+            None => Ok(proto.encode_to_vec()),
+        }
     }
 
     /// The bytes of a message, in pieces: those of the file that the model was read
@@ -65,10 +68,15 @@ impl Model {
             let read = ModelProto::decode((*file).clone());
             read.is_ok_and(|read| pieces::pieces(read) == pieces)
         };
-        match self.origin.file.as_ref().filter(same) {
+        match self.source().filter(same) {
             Some(file) => vec![file.clone()],
             None => pieces,
         }
+    }
+
+    /// The file that the model was read from, unless it certainly says something else.
+    fn source(&self) -> Option<&Bytes> {
+        self.origin.file.as_ref().filter(|_| self.graph.len() == self.origin.nodes)
     }
 }
 

@@ -31,6 +31,7 @@ impl Probe<'_> {
             "Slice" => self.slice(id, held),
             "Resize" => return Ok(self.resize(id, held)),
             "Gather" if self.gather(id, held)? => return Ok(Walk::Changed),
+            "GatherND" if self.gather_nd(id, held)? => return Ok(Walk::Changed),
             _ => {}
         }
         Ok(Walk::Through)

@@ -130,7 +130,13 @@ impl Probe<'_> {
     }
 
     /// Repeats what a constant holds for one example as often as there are examples.
-    fn repeat(&mut self, id: NodeId, slot: usize, tensor: &Tensor, axis: usize) -> Result<()> {
+    pub(super) fn repeat(
+        &mut self,
+        id: NodeId,
+        slot: usize,
+        tensor: &Tensor,
+        axis: usize,
+    ) -> Result<()> {
         let Some(one) = first_example(tensor, axis, self.baked) else {
             let reason = format!("a constant {tensor:?} differs between examples");
             return Err(self.refuse(id, reason));

@@ -1,8 +1,8 @@
 //! Follows the batch through a graph at two sizes, and finds what fixes it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use graphs::{Dim, Graph, NodeId, Value};
+use graphs::{Dim, Graph, NodeId, NodeSet, Value};
 
 use super::axis::{Held, candidates};
 use crate::naming::Names;
@@ -49,7 +49,7 @@ pub(super) struct Probe<'g> {
     /// Where values of `strange` hold the batch.
     pub(super) held: HashMap<Value, Held>,
     /// What is computed from the inputs.
-    reached: HashSet<NodeId>,
+    reached: NodeSet,
 }
 
 impl Probe<'_> {
@@ -105,7 +105,7 @@ impl Probe<'_> {
 
     /// Whether a value of `strange` is computed from the inputs, or their batch size.
     fn follows(&self, value: Value) -> bool {
-        self.reached.contains(&value.node) || self.held(value).is_some()
+        self.reached.contains(value.node) || self.held(value).is_some()
     }
 
     /// Where a value of `strange` holds the batch.
@@ -144,7 +144,7 @@ impl Probe<'_> {
     /// Takes the shapes of a node without a rule from the file, which must show the batch
     /// on the first axis: there it stays.
     fn guess(&mut self, id: NodeId) -> Result<()> {
-        if !self.reached.contains(&id) {
+        if !self.reached.contains(id) {
             return Ok(());
         }
         for slot in 0..self.strange.node(id).outputs.len() {
@@ -190,7 +190,9 @@ impl Probe<'_> {
 
     /// Frees the batch in all shapes that the file states.
     fn record(&mut self) {
-        for &id in &self.reached {
+        // What is not computed from the images may hold it too: a token for each of them.
+        let ids: Vec<NodeId> = self.graph.ids().collect();
+        for id in ids {
             let Some(strange) = self.strange.get(id).map(|node| node.outputs.clone()) else {
                 continue;
             };

@@ -62,4 +62,43 @@ impl Probe<'_> {
         }
         Ok(true)
     }
+
+    /// Takes the same positions from every example of a GatherND whose indices name the
+    /// example as well, as exporters write masks that are looked up. Returns whether it
+    /// changed the graph.
+    ///
+    /// # Errors
+    /// When the indices are not the same in every example.
+    pub(super) fn gather_nd(&mut self, id: NodeId, held: Held) -> Result<bool> {
+        let batched = self.graph.node(id).op().is_some_and(|op| op.int("batch_dims", 0) != 0);
+        let Some(shape) = self.shape(id, 1).filter(|_| !batched) else { return Ok(false) };
+        let (Some((&count, rest)), Some(indices)) =
+            (shape.split_last(), self.baked_integers(id, 1))
+        else {
+            return Ok(false);
+        };
+        let whole = (held.axis, held.share()) == (0, 1) && rest.first() == Some(&self.baked);
+        if !whole || count < 2 {
+            return Ok(false);
+        }
+        let examples = indices.chunks((indices.len() / self.baked).max(1));
+        for (i, vector) in examples
+            .enumerate()
+            .flat_map(|(i, part)| part.chunks(count).map(move |vector| (i as i64, vector)))
+        {
+            let own = |n: i64| if n < 0 { n + self.baked as i64 } else { n };
+            if vector.first().is_none_or(|&n| own(n) != i) {
+                return Err(self.refuse(id, "its indices reach into other examples"));
+            }
+        }
+        let own = indices.chunks(count).flat_map(|vector| vector.iter().skip(1).copied());
+        let own = Tensor::new(&[rest, &[count - 1]].concat(), own.collect())?;
+        let value = self.graph.initializer(&self.names.claim("batch/indices"), own.clone());
+        self.graph.set_argument(id, 1, Some(value));
+        if let graphs::Kind::Op(op) = &mut self.graph.node_mut(id).kind {
+            *op = op.clone().with("batch_dims", 1i64);
+        }
+        self.repeat(id, 1, &own, 0)?;
+        Ok(true)
+    }
 }

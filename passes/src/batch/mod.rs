@@ -18,9 +18,11 @@ mod vector;
 use graphs::{Dim, Graph, Kind, Model, Role, Value};
 
 use crate::pass::Pass;
+use crate::sizes::refuse_open;
 use crate::{Error, Result};
 
-/// Gives every data and label input the batch size `0`-th dimension `self.0`.
+/// Gives every data and label input the batch size `0`-th dimension `self.0`, and refuses
+/// inputs of which another one is open (see [`FixSizes`](crate::FixSizes)).
 #[derive(Clone, Copy, Debug)]
 pub struct FixBatch(pub usize);
 
@@ -34,7 +36,8 @@ impl Pass for FixBatch {
     }
 
     fn run(&self, model: &mut Model) -> Result<()> {
-        set_batch(&mut model.graph, &Dim::Known(self.0))
+        set_batch(&mut model.graph, &Dim::Known(self.0))?;
+        refuse_open(&model.graph)
     }
 }
 

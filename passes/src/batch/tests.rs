@@ -150,6 +150,41 @@ fn masks_slices_sizes_and_strided_views_follow_the_batch() {
 }
 
 #[test]
+fn masks_are_looked_up_in_each_example() {
+    let lookup = |indices: Vec<i64>| {
+        let mut net = Net::new(&[2, 4]);
+        let indices = Tensor::new(&[2, 1, 3, 2], indices).unwrap();
+        let indices = net.graph.initializer("i", indices);
+        let y = net.op(Op::new("GatherND"), &[net.x, indices]);
+        net.model(y)
+    };
+    let model = lookup(vec![0, 0, 0, 1, 0, -1, 1, 0, 1, 1, -1, -1]);
+    assert_eq!(shape(&model, 5), [5, 1, 3]);
+    let other = lookup(vec![0, 0, 0, 1, 1, 3, 1, 0, 1, 1, 1, 3]);
+    assert!(refusal(&other).contains("other examples"));
+    let differ = lookup(vec![0, 0, 0, 1, 0, 3, 1, 0, 1, 1, 1, 2]);
+    assert!(refusal(&differ).contains("differs between examples"));
+}
+
+#[test]
+fn the_shape_of_what_is_repeated_for_every_example_is_freed_too() {
+    let mut net = Net::new(&[2, 6, 8]);
+    let (token, to) = (net.zeros(&[1, 1, 8]), net.ints(&[2, 1, 8]));
+    let token = net.op(Op::new("Expand"), &[token, to]);
+    let tokens = net.op(Op::new("Relu"), &[token]);
+    let y = net.op(Op::new("Concat").with("axis", 1i64), &[tokens, net.x]);
+    for value in [token, tokens] {
+        net.graph.node_mut(value.node).outputs = vec![Fact::new(DType::F32, &[2, 1, 8])];
+    }
+    let mut model = net.model(y);
+    FreeBatch.run(&mut model).unwrap();
+    let free = [Dim::Named("N".to_owned()), Dim::Known(1), Dim::Known(8)];
+    for value in [token, tokens] {
+        assert_eq!(model.graph.fact(value).shape.as_deref(), Some(&free[..]));
+    }
+}
+
+#[test]
 fn shapes_that_the_file_states_are_freed_and_the_rest_left() {
     let mut net = Net::new(&[2, 3, 2]);
     let y = net.reshape(net.x, &[0, -1]);

@@ -112,7 +112,14 @@ fn images(graph: &Graph) -> Result<Value> {
         .map(|&id| id.into())
         .collect();
     match *data.as_slice() {
-        [one] => Ok(one),
+        [one] if graph.fact(one).dtype.is_none_or(|dtype| dtype == DType::F32) => Ok(one),
+        [one] => Err(Error::Node {
+            node: graph.node(one.node).describe(),
+            reason: format!(
+                "is {}, and programs take float32 images; what takes something else is differentiated by `advbnn gradient --wrt WEIGHT`",
+                graph.fact(one)
+            ),
+        }),
         _ => Err(Error::Model(format!(
             "the model has {} data inputs; a classifier of images has one",
             data.len()

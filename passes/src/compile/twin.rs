@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use graphs::{Extras, Graph, Node, Value};
+use graphs::{Graph, Node, NodeExtras, Value};
 
 use crate::Result;
 
@@ -23,7 +23,7 @@ pub(super) fn twin(
         }
         let node = graph.node(id);
         let (name, outputs) = (format!("{}/twin", node.name), node.outputs.len());
-        let copy = Node { name, extras: Extras::default(), ..node.clone() };
+        let copy = Node { name, extras: NodeExtras::default(), ..node.clone() };
         let new = graph.add(copy);
         for (slot, argument) in arguments.into_iter().enumerate() {
             if let Some(value) = argument {

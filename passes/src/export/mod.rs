@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use graphs::{DType, Dim, Fact, Graph, Kind, Model, NodeId, Op, Role, Tensor, Value, names};
 
 use crate::pass::Pipeline;
+use crate::swap::swap_half_products;
 use crate::variational::{self, Posterior};
 use crate::{Error, Result, fixed_batch, loss, noise_layers, try_free_batch};
 
@@ -99,6 +100,7 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
             ensemble::ensemble(&mut model.graph, &random, *samples)?;
         }
     }
+    swap_half_products(&mut model.graph)?;
     describe(&mut model, mode);
     model.opsets.insert(String::new(), opset);
     model.opsets.remove("ai.onnx");

@@ -75,7 +75,7 @@ fn convolution(graph: &Graph, x: Value, affine: Affine) -> Option<Vec<i64>> {
     let mut shape = graph.fact(graph.argument(x.node, 1)?).known_shape()?;
     let shown = graph.outputs.iter().any(|port| port.value == x);
     let alone = graph.readers(x).len() == 1 && !shown;
-    let independent = !graph.ancestors([affine.factor, affine.offset]).contains(&x.node);
+    let independent = !graph.ancestors([affine.factor, affine.offset]).contains(x.node);
     if !alone || !independent || shape.first() != Some(&affine.channels) {
         return None;
     }

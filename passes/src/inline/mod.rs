@@ -92,6 +92,9 @@ impl Inliner {
                     self.graph(body)?;
                 }
             }
+            if self.functions.is_empty() {
+                continue;
+            }
             let key = (op.domain.clone(), op.op_type.clone(), op.overload.clone());
             if self.functions.contains_key(&key) {
                 self.call(graph, id, key)?;

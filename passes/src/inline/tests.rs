@@ -1,7 +1,7 @@
 #![allow(clippy::expect_used)]
 
 use graphs::proto::{AttributeType, OperatorSetIdProto};
-use graphs::{DType, Extras, Fact, Node, Op, Role, Tensor, Value};
+use graphs::{DType, Fact, Node, NodeExtras, Op, Role, Tensor, Value};
 
 use super::*;
 
@@ -167,7 +167,7 @@ fn a_constant_condition_chooses_its_branch() {
             name: "x".to_owned(),
             kind: Kind::Capture(0),
             outputs: vec![Fact::default()],
-            extras: Extras::default(),
+            extras: NodeExtras::default(),
         });
         let y = body.op("", Op::new(op_type), &[Some(x.into())], vec![Fact::default()]);
         body.output("y", y.into());

@@ -95,6 +95,7 @@ pub(crate) use conv::narrow_conv;
 pub(crate) use dropout::{by_uniform, drops};
 pub use lowering::plain;
 pub use padding::explicit_padding;
+pub(crate) use quantize::rounds;
 pub(crate) use random::{bernoulli, like_shaped};
 pub use schedule::{Forms, ImageForm, MaxForm, StepForm, WeightForm};
 
@@ -198,12 +199,18 @@ pub fn find(op: &Op) -> Option<&'static Def> {
 /// The row of an operator that must have one.
 ///
 /// # Errors
-/// [`Error::UnknownOperator`], naming the call.
+/// [`Error::UnknownOperator`] or [`Error::Rounded`], naming the call.
 pub fn row(op: &Op, name: &str) -> Result<&'static Def> {
-    find(op).ok_or_else(|| Error::UnknownOperator {
-        node: format!("{} node `{name}`", op.op_type),
-        op: op.op_type.clone(),
-        domain: if op.in_onnx_domain() { "ai.onnx".to_owned() } else { op.domain.clone() },
+    find(op).ok_or_else(|| {
+        let node = format!("{} node `{name}`", op.op_type);
+        match rounds(op) {
+            true => Error::Rounded { node },
+            false => Error::UnknownOperator {
+                node,
+                op: op.op_type.clone(),
+                domain: if op.in_onnx_domain() { "ai.onnx".to_owned() } else { op.domain.clone() },
+            },
+        }
     })
 }
 

@@ -1,7 +1,7 @@
 //! Between floats and the integers that stand for them. Rounding has no derivative that
 //! would help anyone, so none passes.
 
-use graphs::{DType, Fact, Tensor};
+use graphs::{DType, Fact, Op, Tensor};
 
 use super::{Call, Def, Gradient, case};
 use crate::Result;
@@ -40,6 +40,20 @@ pub(super) const TABLE: &[Def] = &[
     },
 ];
 
+/// True for an operator that rounds to integers, computes with them or brings them back.
+pub(crate) fn rounds(op: &Op) -> bool {
+    const NAMES: &[&str] = &[
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "QuantizeLinear",
+    ];
+    op.in_onnx_domain() && NAMES.contains(&op.op_type.as_str())
+}
+
 fn like(call: &Call, dtype: DType) -> Result<Vec<Fact>> {
     Ok(vec![Fact::new(dtype, &call.shape(0)?)])
 }
@@ -47,7 +61,7 @@ fn like(call: &Call, dtype: DType) -> Result<Vec<Fact>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used)]
-    use graphs::{Graph, Model, Op, Role};
+    use graphs::{Graph, Model, Role, Value};
 
     use super::*;
 
@@ -63,6 +77,28 @@ mod tests {
         let y = call("DequantizeLinear", code);
         graph.output("logits", y);
         let error = crate::loss_gradient(&Model::new(graph), None, &[]).expect_err("no gradient");
-        assert!(error.to_string().contains("DequantizeLinear"), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("DequantizeLinear") && text.contains("rounded"), "{text}");
+    }
+
+    #[test]
+    fn a_dynamically_quantized_layer_is_told_as_an_obstacle() {
+        let mut graph = Graph::new("test");
+        let x = graph.input("x", Role::Data, Fact::new(DType::F32, &[1, 3]));
+        let w = graph.initializer("w", Tensor::full(&[3, 2], 7u8).expect("small"));
+        let mut call = |op: &str, arguments: &[Value], outputs: usize| {
+            let arguments: Vec<_> = arguments.iter().copied().map(Some).collect();
+            graph.op(op, Op::new(op), &arguments, vec![Fact::default(); outputs])
+        };
+        let code = call("DynamicQuantizeLinear", &[x], 3);
+        let product = call("MatMulInteger", &[code.into(), w], 1);
+        let cast = call("Identity", &[product.into()], 1);
+        graph.output("logits", cast.into());
+        let model = Model::new(graph);
+        let obstacles = crate::obstacles(&model);
+        let first = obstacles.first().expect("an obstacle");
+        assert!(first.contains("DynamicQuantizeLinear") && first.contains("rounded"), "{first}");
+        let error = crate::loss_gradient(&model, None, &[]).expect_err("no gradient").to_string();
+        assert!(error.contains("rounded"), "{error}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use graphs::{Attribute, DType, Fact, Graph, Model, NodeId, Op, Tensor, Value};
+use graphs::{Attribute, DType, Fact, Graph, Model, NodeId, NodeSet, Op, Tensor, Value};
 use regex::Regex;
 
 use super::{DOMAIN, PREFIX, PRIOR, SAMPLE, SLOTS, is_sample, refresh_functions, set_call};
@@ -56,7 +56,7 @@ impl Pass for Convert {
         };
         let mut names = Names::of(&model.graph);
         let mut layers: BTreeMap<NodeId, Vec<(usize, [Value; 2])>> = BTreeMap::new();
-        let replaced: HashSet<NodeId> = rewrites.iter().map(|r| r.value.node).collect();
+        let replaced: NodeSet = rewrites.iter().map(|r| r.value.node).collect();
         for rewrite in rewrites {
             let posterior = self.posterior(&mut model.graph, &mut names, rewrite.value)?;
             match rewrite.reader {
@@ -65,7 +65,7 @@ impl Pass for Convert {
             }
         }
         // A file of IR version 3 lists weights as inputs.
-        model.graph.inputs.retain(|id| !replaced.contains(id));
+        model.graph.inputs.retain(|id| !replaced.contains(*id));
         for (id, slots) in layers {
             make_variational(&mut model.graph, id, &slots);
         }

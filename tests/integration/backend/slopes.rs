@@ -93,7 +93,7 @@ fn coarse(given: &Run) -> Option<&'static str> {
 /// The first operator between inputs and outputs without a gradient rule.
 fn without_rule(graph: &Graph) -> Option<String> {
     let reads = |id: NodeId| graph.ancestors([Value::from(id)]);
-    let free = |id: &NodeId| graph.inputs.iter().any(|input| reads(*id).contains(input));
+    let free = |id: &NodeId| graph.inputs.iter().any(|input| reads(*id).contains(*input));
     let lacks = |id: NodeId| {
         let op = graph.node(id).op()?;
         match ops::find(op).map(|def| def.gradient) {
