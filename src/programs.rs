@@ -7,11 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use graphs::{Model, Program, Tensor};
 use passes::{AttackLoss, Build, Platform, Training};
-use runtime::engine::{self, Choice, Engine, State};
+use runtime::engine::{self, Choice, Engine, Precision, State};
 use runtime::install::Provider;
 use runtime::sessions::{Loss, Purpose};
 
-use crate::cli::{EngineName, Machine};
+use crate::cli::{EngineName, Machine, PrecisionName};
 
 /// The engine that the flags ask for.
 ///
@@ -28,6 +28,11 @@ pub fn open_engine(machine: &Machine) -> Result<Box<dyn Engine>> {
         engine: choice,
         provider: machine.provider.into(),
         threads,
+        precision: match machine.precision {
+            PrecisionName::F32 => Precision::F32,
+            PrecisionName::Bf16 => Precision::Bf16,
+            PrecisionName::F16 => Precision::F16,
+        },
     })?)
 }
 

@@ -39,6 +39,9 @@ pub struct Machine {
     /// Where ONNX Runtime computes
     #[arg(long, global = true, value_enum, default_value = "cpu", help_heading = "Engine")]
     pub provider: ProviderName,
+    /// In what the provider computes
+    #[arg(long, global = true, value_enum, default_value = "f32", help_heading = "Engine")]
+    pub precision: PrecisionName,
     /// Threads [default: all cores]
     #[arg(long, global = true, help_heading = "Engine", value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
@@ -67,6 +70,17 @@ pub enum ProviderName {
     Openvino,
     /// NVIDIA's CUDA
     Cuda,
+}
+
+/// Names of precisions.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum PrecisionName {
+    /// float32
+    F32,
+    /// bfloat16, half the mantissa's bits in convolutions and products (OpenVINO)
+    Bf16,
+    /// float16 (OpenVINO, where the processor has it)
+    F16,
 }
 
 /// The commands.

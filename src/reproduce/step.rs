@@ -81,9 +81,9 @@ impl Step {
             print::remark(self.line());
         }
         let words = std::iter::once("advbnn".to_owned()).chain(self.arguments.iter().cloned());
-        let Machine { engine, provider, threads, quiet } = *machine;
+        let Machine { engine, provider, precision, threads, quiet } = *machine;
         let cli = Cli::try_parse_from(words).with_context(|| self.line())?;
-        crate::run(Cli { machine: Machine { engine, provider, threads, quiet }, ..cli })
+        crate::run(Cli { machine: Machine { engine, provider, precision, threads, quiet }, ..cli })
             .with_context(|| self.line())?;
         if !self.leaves.exists() || watch_ctrl_c()?.load(Ordering::Relaxed) {
             bail!("{} is not finished; the same command goes on from there", self.line());

@@ -65,6 +65,66 @@ impl FromStr for Choice {
     }
 }
 
+/// In what numbers a provider computes. What programs take and return is float32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 24 bits of mantissa.
+    #[default]
+    F32,
+    /// The range of float32 and 8 bits of mantissa, in convolutions and products.
+    Bf16,
+    /// 11 bits of mantissa and a range of 6e-8 to 65504.
+    F16,
+}
+
+impl Precision {
+    /// Checks that there is such a thing here.
+    ///
+    /// # Errors
+    /// When the provider computes in float32 alone, or the processor has no float16.
+    fn check(self, provider: Provider) -> Result<()> {
+        // Without the arithmetic the provider takes float32 and does not say so.
+        let (name, here) = match self {
+            Precision::F32 => return Ok(()),
+            Precision::Bf16 => ("bfloat16", has_bfloat16()),
+            Precision::F16 => ("float16", has_float16()),
+        };
+        match provider {
+            Provider::OpenVino if here => Ok(()),
+            Provider::OpenVino => Err(Error::Setting(format!(
+                "this processor has no {name} arithmetic; use the precision f32"
+            ))),
+            Provider::Cpu | Provider::Cuda => {
+                let reason = "computes in float32 only; of the providers openvino offers others";
+                Err(Error::Setting(format!("the {provider} provider {reason}")))
+            }
+        }
+    }
+}
+
+/// Whether OpenVINO can compute in bfloat16 here: natively or, with AVX-512, by conversions.
+#[cfg(target_arch = "x86_64")]
+pub fn has_bfloat16() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_float16() -> bool {
+    std::arch::is_x86_feature_detected!("avx512fp16")
+}
+
+/// Whether OpenVINO can compute in bfloat16 here; not known to.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn has_bfloat16() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_float16() -> bool {
+    cfg!(target_feature = "fp16")
+}
+
 /// What to run programs on.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -74,11 +134,18 @@ pub struct Settings {
     pub provider: Provider,
     /// Threads; `None` takes all that the machine has.
     pub threads: Option<usize>,
+    /// In what the provider computes.
+    pub precision: Precision,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { engine: Choice::Auto, provider: Provider::Cpu, threads: None }
+        Settings {
+            engine: Choice::Auto,
+            provider: Provider::Cpu,
+            threads: None,
+            precision: Precision::F32,
+        }
     }
 }
 
@@ -139,13 +206,15 @@ pub fn open(settings: &Settings) -> Result<Box<dyn Engine>> {
         Some(threads) => threads,
         None => available_parallelism().map_or(1, usize::from),
     };
+    settings.precision.check(settings.provider)?;
     let embedded = match settings.engine {
         Choice::Tract => true,
         Choice::OnnxRuntime => false,
         Choice::Auto => settings.provider == Provider::Cpu && nothing_installed()?,
     };
     if !embedded {
-        return Ok(Box::new(onnxruntime::OnnxRuntime::open(settings.provider, threads)?));
+        let Settings { provider, precision, .. } = *settings;
+        return Ok(Box::new(onnxruntime::OnnxRuntime::open(provider, precision, threads)?));
     }
     if settings.provider != Provider::Cpu {
         return Err(Error::Setting(format!(

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use graphs::Program;
 use ort::environment::Environment;
-use ort::ep;
+use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider};
 use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
@@ -17,7 +17,7 @@ use ort::value::{DynTensorValueType, DynValue};
 use super::panics::guard;
 use super::signature::{Input, Output, Settled, Signature};
 use super::state::{Buffer, Home};
-use super::{Engine, Feed, Session, State};
+use super::{Engine, Feed, Precision, Session, State};
 use crate::error::one_line;
 use crate::install::{self, Library, Provider};
 use crate::{Error, Result};
@@ -31,18 +31,24 @@ pub(super) struct OnnxRuntime {
     environment: Environment,
     version: String,
     provider: Provider,
+    precision: Precision,
     threads: usize,
 }
 
 impl OnnxRuntime {
     /// # Errors
     /// As [`super::open`].
-    pub(super) fn open(provider: Provider, threads: usize) -> Result<OnnxRuntime> {
+    pub(super) fn open(
+        provider: Provider,
+        precision: Precision,
+        threads: usize,
+    ) -> Result<OnnxRuntime> {
         let (environment, library) = environment(provider)?;
         if provider == Provider::Cuda {
             library.preload_cuda()?;
         }
-        let engine = OnnxRuntime { environment, version: library.version, provider, threads };
+        let version = library.version.clone();
+        let engine = OnnxRuntime { environment, version, provider, precision, threads };
         // Tells now, not at the first program, whether the provider can start.
         engine.builder().map_err(|error| {
             let (error, command) = (one_line(error), provider.install_command());
@@ -71,11 +77,21 @@ impl OnnxRuntime {
         };
         let provider = match self.provider {
             Provider::Cpu => return Ok(builder),
-            Provider::OpenVino => ep::OpenVINO::default()
-                .with_device_type("CPU")
-                .with_num_threads(self.threads)
-                .with_precision("FP32")
-                .build(),
+            Provider::OpenVino => {
+                let openvino = ep::OpenVINO::default()
+                    .with_device_type("CPU")
+                    .with_num_threads(self.threads)
+                    .with_precision("FP32");
+                let hint = match self.precision {
+                    Precision::F32 => None,
+                    Precision::Bf16 => Some(r#"{"CPU": {"INFERENCE_PRECISION_HINT": "bf16"}}"#),
+                    Precision::F16 => Some(r#"{"CPU": {"INFERENCE_PRECISION_HINT": "f16"}}"#),
+                };
+                match hint {
+                    None => openvino.build(),
+                    Some(hint) => openvino.with_arbitrary_config("load_config", hint).build(),
+                }
+            }
             // TensorFloat-32 has 10 bits of mantissa: gradients would differ between engines.
             Provider::Cuda => ep::CUDA::default().with_device_id(0).with_tf32(false).build(),
         };
@@ -252,7 +268,7 @@ mod tests {
     #[test]
     fn carried_values_may_stay_on_a_device() {
         install_onnxruntime();
-        let engine = OnnxRuntime::open(Provider::Cpu, 1).unwrap();
+        let engine = OnnxRuntime::open(Provider::Cpu, Precision::F32, 1).unwrap();
         let (signature, model) = Signature::of(&descent()).unwrap();
         let session = engine.builder().unwrap();
         let session = { session }.commit_from_memory(&model.to_bytes().unwrap()).unwrap();

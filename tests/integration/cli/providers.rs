@@ -75,3 +75,25 @@ fn exported_ensembles_run_on_every_provider() {
         }
     }
 }
+
+#[test]
+fn bfloat16_is_near_and_not_the_same_and_others_refuse_it() {
+    let place = place();
+    image::GrayImage::new(32, 32).save(place.path("image.png")).expect("written");
+    let predict = "predict net.onnx image.png --json --engine ort";
+    let of = |precision: &str| {
+        let flags = format!("{predict} --provider openvino --precision {precision}");
+        place.json(&flags)[0]["probability"].as_f64().expect("a number")
+    };
+    if runtime::engine::has_bfloat16() {
+        let (single, brain) = (of("f32"), of("bf16"));
+        assert!(single != brain && (single - brain).abs() < 0.02, "{single}, {brain}");
+    } else {
+        let command = "predict net.onnx image.png --provider openvino --precision bf16";
+        place.fails(1, command, &["no bfloat16 arithmetic", "f32"]);
+    }
+    for engine in ["--engine ort", "--engine tract"] {
+        let command = format!("predict net.onnx image.png {engine} --precision bf16");
+        place.fails(1, &command, &["cpu", "float32 only", "openvino"]);
+    }
+}
