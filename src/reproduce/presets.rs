@@ -59,7 +59,7 @@ pub(super) const PRESETS: [Preset; 5] = [
         network: Some("small-cnn --input 1x28x28 --classes 10 --width 0.5"),
         eps: ("0.1", 0.1),
         table: &[0.0, 0.05, 0.1, 0.2, 0.3],
-        train: "--steps 5 --step-size 0.03 --random-start --batch 128 --schedule cosine --alpha 0.02",
+        train: "--steps 5 --step-size 0.03 --random-start --batch 128 --schedule cosine --alpha 0.2",
         epochs: Some(3),
         defenses: [
             ("none", "--lr 0.05"),
@@ -68,7 +68,7 @@ pub(super) const PRESETS: [Preset; 5] = [
             ("adv-bnn", "--lr 0.01"),
             ("rse", "--lr 0.05"),
         ],
-        convert: ["--init-s 0.02 --prior 0.1"; 2],
+        convert: ["--init-s 0.05 --prior 0.1"; 2],
         step: "0.02",
         curve: (0.025, 13),
         transfer: 0.2,
