@@ -1,6 +1,8 @@
 //! Providers of ONNX Runtime that run on any processor, each in a process of its own: one process
 //! loads one ONNX Runtime.
 
+use std::sync::LazyLock;
+
 use graphs::Tensor;
 
 use super::{Place, write_idx};
@@ -13,10 +15,14 @@ const SIZE: &str = "--input 1x32x32 --classes 3";
 const TRAIN: &str = "train bayes.onnx --data data --epochs 1 --batch 16 --steps 2 --random-start \
     --optimizer sgd --schedule constant --lr 0.05 --alpha 0.02 --threads 1";
 
-/// With OpenVINO, which is fetched if it is not there.
+/// Fetches OpenVINO if it is not there, once.
+static INSTALLED: LazyLock<()> = LazyLock::new(|| {
+    Place::new().succeeds("runtime install openvino");
+});
+
 fn place() -> Place {
+    LazyLock::force(&INSTALLED);
     let place = Place::new();
-    place.succeeds("runtime install openvino");
     place.succeeds(&format!("new vgg16 -o net.onnx --width 0.2 {SIZE}"));
     place.succeeds("convert net.onnx -o bayes.onnx --init-s 0.02");
     write_idx(&place.path("data"), "train", 16, 32);
