@@ -108,6 +108,19 @@ mod tests {
     }
 
     #[test]
+    fn a_reshape_has_the_rank_that_is_asked_for_and_as_many_elements() {
+        let mut graph = Graph::new("test");
+        let (image, _, mut tape) = tape_of(&mut graph);
+        let mean = tape.reduce_sum(image, &[0, 1, 2, 3], true).unwrap();
+        let wide = tape.expand(mean, &[1, 1, 6, 4]).unwrap();
+        for shape in [&[24][..], &[6, 4], &[2, 3, 2, 2, 1]] {
+            let seen = tape.reshape(wide, shape).unwrap();
+            assert_eq!(tape.shape(seen).unwrap(), shape);
+        }
+        assert!(tape.reshape(wide, &[25]).is_err());
+    }
+
+    #[test]
     fn rows_are_repeated_by_arithmetic_itself() {
         let mut graph = Graph::new("test");
         let (image, _, mut tape) = tape_of(&mut graph);

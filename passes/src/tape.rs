@@ -1,7 +1,7 @@
 //! Builds graphs: inserts a node and infers its outputs, so that no value is ever
 //! without type and shape.
 
-use graphs::{DType, Element, Fact, Graph, NodeId, Op, Tensor, Value};
+use graphs::{DType, Element, Fact, Graph, NodeId, Op, Tensor, Value, element_count};
 
 use crate::naming::Names;
 use crate::ops::{self, Call, Forms};
@@ -134,7 +134,11 @@ impl<'g> Tape<'g> {
         if self.shape(x)? == shape {
             return Ok(x);
         }
-        if let Some(number) = self.number_behind(x) {
+        let count = element_count(&self.shape(x)?);
+        if let Some(number) = self.number_behind(x).filter(|_| count == element_count(shape)) {
+            // Expand takes no axis away.
+            let longer = self.shape(number)?.len() > shape.len();
+            let number = if longer { self.reshape(number, &[])? } else { number };
             return self.expand(number, shape);
         }
         // Without `allowzero` a 0 would stand for the size that `x` has there.
