@@ -1,6 +1,6 @@
 //! Products of half precision behind a Transpose, as ONNX Runtime loads them.
 
-use graphs::{DType, Dim, Fact, Graph, Op, Value};
+use graphs::{Attribute, DType, Dim, Fact, Graph, Kind, Op, Value};
 
 use crate::Result;
 
@@ -12,8 +12,16 @@ use crate::Result;
 /// they stand in that order and the first axis moves, and then crashes while it loads.
 ///
 /// # Errors
-/// When the graph has a cycle.
+/// When the graph or a body in it has a cycle.
 pub(crate) fn swap_half_products(graph: &mut Graph) -> Result<()> {
+    for id in graph.ids().collect::<Vec<_>>() {
+        let Kind::Op(op) = &mut graph.node_mut(id).kind else { continue };
+        for attribute in op.attributes.values_mut() {
+            if let Attribute::Graph(body) = attribute {
+                swap_half_products(body)?;
+            }
+        }
+    }
     let half = |fact: &Fact| fact.dtype == Some(DType::F16);
     if !graph.ids().any(|id| graph.node(id).outputs.iter().any(half)) {
         return Ok(());
@@ -45,13 +53,13 @@ fn before(dims: &[Dim], order: &[usize]) -> Vec<Dim> {
 }
 
 /// The number of axes, if known; a Cast keeps it.
-fn rank(graph: &Graph, value: Value) -> Option<usize> {
-    match graph.fact(value).shape.as_ref() {
-        Some(dims) => Some(dims.len()),
-        None if graph.node(value.node).op().is_some_and(|op| op.is("Cast")) => {
-            rank(graph, graph.argument(value.node, 0)?)
+fn rank(graph: &Graph, mut value: Value) -> Option<usize> {
+    loop {
+        if let Some(dims) = &graph.fact(value).shape {
+            return Some(dims.len());
         }
-        None => None,
+        graph.node(value.node).op().filter(|op| op.is("Cast"))?;
+        value = graph.argument(value.node, 0)?;
     }
 }
 
@@ -93,6 +101,27 @@ mod tests {
         graph.sweep();
         graph.check().expect("a whole graph");
         graph
+    }
+
+    #[test]
+    fn products_inside_a_body_are_turned_too() {
+        let mut body = Graph::new("body");
+        let x = body.input("x", Role::Data, Fact::new(DType::F16, &[2, 3, 4]));
+        let w = body.initializer("w", Tensor::full(&[4, 5], f16::ONE).expect("small"));
+        let turn = Op::new("Transpose").with("perm", &[1, 0, 2][..]);
+        let turned = body.op("turn", turn, &[Some(x)], vec![Fact::default()]);
+        let arguments = [Some(turned.into()), Some(w)];
+        let fact = Fact::new(DType::F16, &[3, 2, 5]);
+        let y = body.op("product", Op::new("MatMul"), &arguments, vec![fact]);
+        body.output("y", y.into());
+        let mut graph = Graph::new("outer");
+        let scan = Op::new("Scan").with("body", Attribute::Graph(Box::new(body)));
+        let scan = graph.op("scan", scan, &[], vec![Fact::default()]);
+        swap_half_products(&mut graph).expect("no cycle");
+        let op = graph.node(scan).op().expect("a call");
+        let Some(Attribute::Graph(body)) = op.attributes.get("body") else { panic!("no body") };
+        let last = body.outputs.first().expect("an output").value;
+        assert_eq!(body.node(last.node).op().expect("a call").op_type, "Transpose");
     }
 
     #[test]

@@ -121,6 +121,13 @@ fn products_of_transposed_tokens_load() {
         export(&converted, &Mode::Mean, 18).expect("an export")
     };
     both(&mean, names::PROBABILITIES);
+    // The network of an ensemble is the body of a Scan.
+    let ensemble = |net| {
+        let converted = convert(net, InitStd::Constant(1e-4));
+        let mode = Mode::Stochastic { noise: Noise::Random, samples: 3, functions: false };
+        export(&converted, &mode, 18).expect("an export")
+    };
+    both(&ensemble, names::PROBABILITIES);
     let wanted = ["input".to_owned(), "w".to_owned()];
     let gradient = |net: Model| loss_gradient(&net, Some(2), &wanted).expect("a gradient");
     both(&gradient, "input.grad");
