@@ -22,6 +22,7 @@ mod loss_gradient;
 mod lower;
 mod naming;
 mod noise_layers;
+mod normal;
 mod normalize;
 mod obstacles;
 pub mod ops;

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use graphs::{Attribute, DType, Fact, Graph, Model, NodeId, NodeSet, Op, Role, Tensor, Value};
 
 use crate::naming::Names;
+use crate::normal::normal_like;
 use crate::pass::Pass;
 use crate::variational::{self, DOMAIN, refresh_functions, set_call};
 use crate::{Error, FixBatch, Fold, Pipeline, Result};
@@ -50,7 +51,7 @@ impl Pass for NoiseLayers {
                 continue;
             };
             let base = format!("{}/noise", graph.node(id).name);
-            let name = names.claim_family(base.trim_start_matches('/'), &["", ".noise"]);
+            let name = names.claim_family(base.trim_start_matches('/'), &["", ".noise", ".std"]);
             let std = if first { self.first } else { self.later };
             let mut op = Op::new(GAUSSIAN).with(STD, std);
             DOMAIN.clone_into(&mut op.domain);
@@ -205,9 +206,15 @@ pub(crate) fn function_body() -> Graph {
     let x = body.input("x", Role::Data, Fact::default());
     let code = Attribute::Float(0.0).code();
     let std = Attribute::Reference { name: STD.to_owned(), code };
-    let noise = Op::new("RandomNormalLike").with("scale", std);
-    let noise = body.op("", noise, &[Some(x)], vec![Fact::default()]).into();
-    let y = body.op("", Op::new("Add"), &[Some(x), Some(noise)], vec![Fact::default()]).into();
+    let normal = normal_like(&mut body, "noise", x);
+    let mut call = |op: Op, arguments: &[Value]| -> Value {
+        let arguments: Vec<_> = arguments.iter().copied().map(Some).collect();
+        body.op("", op, &arguments, vec![Fact::default()]).into()
+    };
+    let std = call(Op::new("Constant").with("value_float", std), &[]);
+    let noise = call(Op::new("Mul"), &[normal, std]);
+    let noise = call(Op::new("CastLike"), &[noise, x]);
+    let y = call(Op::new("Add"), &[x, noise]);
     body.output("y", y);
     body
 }

@@ -5,6 +5,7 @@
 
 use graphs::{Attribute, DType, Graph, Op, Tensor, Value};
 
+use crate::normal::normal_like;
 use crate::variational::Posterior;
 
 /// Where an exported graph takes its noise from.
@@ -23,10 +24,6 @@ pub enum Noise {
 /// be told apart by.
 const LEAST: f32 = 1.0 / (1 << 25) as f32;
 
-/// Beyond what 24 random bits give a normal number: OpenVINO returns an infinity instead, once in
-/// 2^24.
-const MOST: f32 = 6.0;
-
 /// Builds calls without inferring shapes: exports keep the batch size free.
 pub(super) struct Builder<'g> {
     pub(super) graph: &'g mut Graph,
@@ -34,8 +31,11 @@ pub(super) struct Builder<'g> {
 }
 
 impl Builder<'_> {
+    /// The name of a new constant: a file that was exported before has some like it.
     fn fresh(&self, kind: &str) -> String {
-        format!("{}/{kind}_{}", self.scope, self.graph.len())
+        let names = (self.graph.len()..).map(|i| format!("{}/{kind}_{i}", self.scope));
+        let mut free = names.filter(|name| self.graph.source(name).is_none());
+        free.next().unwrap_or_default()
     }
 
     pub(super) fn op(&mut self, op: Op, arguments: &[Value]) -> Value {
@@ -139,8 +139,7 @@ impl Builder<'_> {
         let column = self.constant(Tensor::vector(&[-1i64, 1]));
         let image = self.apply("Reshape", &[image, column]);
         let start = self.apply("Mul", &[image, width]);
-        let places: Vec<i64> = (0..half).collect();
-        let places = self.constant(Tensor::vector(&places));
+        let places = self.apply("Range", &[zero, width, one]);
         let counter = self.apply("Add", &[start, places]);
         let both = self.normals([seed, draw], counter, layer, 1);
         let [start, end, axis] = [0, count as i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
@@ -230,10 +229,8 @@ impl Builder<'_> {
     /// Standard normal numbers of the shape of `x`, new at every run; `x` comes from the images, so
     /// nothing folds them.
     pub(super) fn random_like(&mut self, x: Value) -> Value {
-        let float = i64::from(DType::F32.code());
-        let normals = self.op(Op::new("RandomNormalLike").with("dtype", float), &[x]);
-        let [least, most] = [-MOST, MOST].map(|bound| self.constant(Tensor::scalar(bound)));
-        self.apply("Clip", &[normals, least, most])
+        let name = self.fresh("normal");
+        normal_like(self.graph, &name, x)
     }
 
     /// Cuts `[count]` numbers into one tensor per posterior.

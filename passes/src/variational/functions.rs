@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use graphs::{Attribute, Fact, Graph, Model, NodeId, Op, Role, Value};
 
 use super::{DOMAIN, SLOTS, expand, random_arguments};
+use crate::normal::normal_like;
 use crate::{Result, noise_layers};
 
 /// Writes one model-local function per kind of call of our domain into the model, and
@@ -94,9 +95,9 @@ fn function_body(graph: &Graph, id: NodeId, known: &HashMap<String, i32>) -> Res
         body.output(&format!("y{slot}"), Value { node: call, slot });
     }
     expand(&mut body, |body, posterior| {
-        let noise = Op::new("RandomNormalLike");
-        let arguments = [Some(posterior.mean)];
-        Ok(Some(body.op("", noise, &arguments, vec![Fact::default()]).into()))
+        let normal = normal_like(body, &posterior.name, posterior.mean);
+        let arguments = [Some(normal), Some(posterior.mean)];
+        Ok(Some(body.op("", Op::new("CastLike"), &arguments, vec![Fact::default()]).into()))
     })?;
     Ok(body)
 }
