@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use graphs::{Model, Tensor};
+use graphs::{Kind, Model, Tensor};
 use passes::InitStd;
 use passes::export::{MUTUAL_INFORMATION, Mode, Noise, PREDICTIVE_ENTROPY, SEED, export};
 
@@ -51,6 +51,29 @@ fn a_seed_gives_the_same_everywhere_and_another_something_else() {
             assert_eq!(ort, again, "seed {seed}");
             assert!(!seen.contains(&ort[PROBABILITIES]), "seed {seed} repeats another");
             seen.push(ort[PROBABILITIES].clone());
+        }
+    }
+}
+
+/// A file of an old format lists its constants among the inputs.
+#[test]
+fn constants_that_are_listed_as_inputs_stay_constants_in_an_ensemble() {
+    let mut model = bayesian_cnn(0.3);
+    let graph = &mut model.graph;
+    let constants: Vec<_> =
+        graph.ids().filter(|&id| matches!(graph.node(id).kind, Kind::Initializer(_))).collect();
+    assert!(constants.len() > 4);
+    graph.inputs.extend(constants);
+    for noise in [Noise::Random, Noise::Input] {
+        let mode = Mode::Stochastic { noise, samples: 3, functions: false };
+        let model = export(&model, &mode, graphs::OPSET).expect("an export");
+        let names: Vec<&str> =
+            model.graph.inputs.iter().map(|&id| model.graph.node(id).name.as_str()).collect();
+        let noises = names.iter().filter(|name| name.ends_with(".noise")).count();
+        assert_eq!(noises > 0, noise == Noise::Input);
+        assert_eq!(names.len(), 1 + noises, "{names:?}");
+        if noise == Noise::Random {
+            on_both(&model, &feeds(2));
         }
     }
 }

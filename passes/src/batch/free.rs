@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use graphs::{Dim, Graph, NodeId, NodeSet, Value};
+use graphs::{Dim, Graph, Kind, NodeId, NodeSet, Value};
 
 use super::axis::{Held, candidates};
 use crate::naming::Names;
@@ -193,6 +193,10 @@ impl Probe<'_> {
         // What is not computed from the images may hold it too: a token for each of them.
         let ids: Vec<NodeId> = self.graph.ids().collect();
         for id in ids {
+            // A tensor has the shape that it has.
+            if matches!(self.graph.node(id).kind, Kind::Initializer(_)) {
+                continue;
+            }
             let Some(strange) = self.strange.get(id).map(|node| node.outputs.clone()) else {
                 continue;
             };

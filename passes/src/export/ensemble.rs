@@ -10,6 +10,7 @@ use graphs::{Attribute, DType, Dim, Fact, Graph, Kind, NodeId, Op, Role, Tensor,
 
 use super::normals::{Builder, Noise};
 use super::{MUTUAL_INFORMATION, PREDICTIVE_ENTROPY, Randomness, SEED, stochastic};
+use crate::naming::Names;
 use crate::{Error, Result};
 
 /// The data inputs.
@@ -95,9 +96,10 @@ fn one_draw(body: &mut Graph, images: Value, random: &Randomness) -> Result<OneD
     let number = (random.noise == Noise::Seed)
         .then(|| body.input("draw", Role::Scalar, Fact::new(DType::I64, &[])));
     let seed = stochastic(body, random, number)?;
-    let known = [Some(images), seed, Some(share), number];
-    let inputs = std::mem::take(&mut body.inputs).into_iter().map(Value::from);
-    let noise = inputs.filter(|&input| !known.contains(&Some(input))).collect();
+    // Constants that the file lists as inputs too stay constants.
+    let noisy =
+        |id: &NodeId| matches!(body.node(*id).kind, Kind::Input(Role::Noise | Role::ImageNoise));
+    let noise = body.inputs.iter().copied().filter(noisy).map(Value::from).collect();
     Ok(OneDraw { images, seed, share, number, noise })
 }
 
@@ -125,9 +127,10 @@ fn close_body(body: &mut Graph, draw: &OneDraw, classes: usize) -> Result<()> {
     let inputs = handed_on.iter().copied().chain(sums).chain(scanned);
     body.inputs = inputs.map(|value| value.node).collect();
     // No name of a body may be one that is visible around it.
-    for &id in &body.inputs.clone() {
+    let mut names = Names::of(body);
+    for id in body.inputs.clone() {
         let node = body.node_mut(id);
-        node.name = format!("draw/{}", node.name);
+        node.name = names.claim(&format!("draw/{}", node.name));
     }
     let builder = &mut Builder { graph: body, scope: "draw" };
     let entropy = entropy(builder, port.value);
