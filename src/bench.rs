@@ -10,6 +10,7 @@ use runtime::bench::{BenchSettings, Timings, bench};
 use serde::Serialize;
 
 use crate::cli::{Bench, Machine};
+use crate::machinery::Machinery;
 use crate::programs::{Programs, open_engine};
 use crate::{data, misuse, model, print, progress};
 use schedule::Row;
@@ -17,8 +18,8 @@ use schedule::Row;
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
 struct Line {
-    engine: &'static str,
-    provider: String,
+    #[serde(flatten)]
+    machinery: Machinery,
     threads: usize,
     batch: usize,
     steps: u64,
@@ -63,16 +64,16 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
         bar.set_position(done as u64);
     });
     bar.finish_and_clear();
+    let timings = timings?;
     let schedule =
         flags.schedule_report.then(|| schedule::report(&programs, engine.as_ref(), flags, machine));
     let line = Line {
-        engine: engine.name(),
-        provider: engine.provider().to_string(),
+        machinery: Machinery::of(engine.as_ref()),
         threads: engine.threads(),
         batch: flags.batch,
         steps: if defense.is_adversarial() { attack.steps } else { 0 },
         samples: flags.samples,
-        timings: timings?,
+        timings,
         schedule: schedule.transpose()?,
     };
     if flags.json {
@@ -87,11 +88,14 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
 }
 
 fn table(line: &Line) -> Table {
-    let Line { engine, provider, threads, batch, steps, samples, timings, .. } = line;
+    let Line { machinery, threads, batch, steps, samples, timings, .. } = line;
+    let Machinery { engine, engine_version, provider, precision, .. } = machinery;
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header([
-        format!("{engine} on {provider}, {threads} threads, batch {batch}"),
+        format!(
+            "{engine} {engine_version} on {provider} in {precision}, {threads} threads, batch {batch}"
+        ),
         "median seconds".to_owned(),
     ]);
     for (name, seconds) in [

@@ -5,7 +5,7 @@ use runtime::sessions::Purpose;
 
 use crate::cli::{Compile, Machine, TrainingFlags};
 use crate::programs::Programs;
-use crate::settings::Recipe;
+use crate::settings::{Recipe, unused};
 use crate::{misuse, model, print};
 
 pub(crate) fn run(flags: &Compile, machine: &Machine) -> Result<()> {
@@ -13,7 +13,13 @@ pub(crate) fn run(flags: &Compile, machine: &Machine) -> Result<()> {
     if recipe.batch == 0 {
         return Err(misuse("--batch 0: a batch has at least one image"));
     }
-    let unread = unread(&flags.training);
+    let unused = unused(&flags.training, recipe.defense, false);
+    if !unused.is_empty() && !machine.quiet {
+        let unused = unused.join(", ");
+        print::remark(format_args!("note: `{}` does not use {unused}", recipe.defense));
+    }
+    let mut unread = unread(&flags.training);
+    unread.retain(|flag| !unused.contains(flag));
     if !unread.is_empty() && !machine.quiet {
         let unread = unread.join(", ");
         print::remark(format_args!("note: the programs take {unread} as inputs, or not at all"));
@@ -47,6 +53,7 @@ fn unread(flags: &TrainingFlags) -> Vec<&'static str> {
         ("--steps", flags.steps.is_some()),
         ("--step-size", flags.step_size.is_some()),
         ("--random-start", flags.random_start),
+        ("--fast", flags.fast),
         ("--draws", flags.draws.is_some()),
         ("--alpha", flags.alpha.is_some()),
         ("--kl-warmup", flags.kl_warmup.is_some()),

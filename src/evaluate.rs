@@ -16,6 +16,7 @@ use runtime::{Network, write_whole};
 use serde::Serialize;
 
 use crate::cli::{Evaluate, Machine};
+use crate::machinery::Machinery;
 use crate::programs::{Programs, open_engine};
 use crate::{data, model, print, progress};
 
@@ -30,7 +31,8 @@ pub(crate) struct Evaluation {
     pub(crate) model: String,
     #[serde(flatten)]
     pub(crate) report: Report,
-    pub(crate) engine: String,
+    #[serde(flatten)]
+    pub(crate) machinery: Machinery,
     pub(crate) seed: u64,
     /// Of single images: for files of their own.
     #[serde(skip)]
@@ -76,7 +78,7 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
 /// What the figures depend on beside parameters, images and settings.
 fn about(flags: &Evaluate, engine: &dyn Engine) -> String {
     let normalize = flags.normalize.as_deref().unwrap_or("none");
-    format!("{}, normalize {normalize}, engine {}", flags.model.display(), engine.name())
+    format!("{}, normalize {normalize}, {}", flags.model.display(), Machinery::of(engine))
 }
 
 /// Writes everything but the notes to the folder.
@@ -87,7 +89,7 @@ fn save(folder: &Path, evaluation: &Evaluation, flags: &Evaluate, dataset: &Data
     let heading = Heading {
         model: evaluation.model.clone(),
         data: flags.data.display().to_string(),
-        engine: evaluation.engine.clone(),
+        engine: evaluation.machinery.to_string(),
         seed: evaluation.seed,
         class_names: dataset.class_names().to_vec(),
     };
@@ -140,7 +142,7 @@ pub(crate) fn measure(
     Ok(Evaluation {
         model: path.display().to_string(),
         report: examples.report.clone(),
-        engine: engine.name().to_owned(),
+        machinery: Machinery::of(engine),
         seed: settings.seed,
         examples,
     })

@@ -10,6 +10,8 @@ mod evaluate;
 mod export;
 mod gradient;
 mod inspect;
+mod interrupt;
+mod machinery;
 mod model;
 mod new;
 mod predict;

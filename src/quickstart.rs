@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::cli::{Machine, Quickstart};
 use crate::evaluate::{self, Evaluation};
+use crate::machinery::Machinery;
 use crate::programs::open_engine;
 use crate::settings::Recipe;
 use crate::{data, model, print, train};
@@ -41,12 +42,19 @@ const FILES: [(&str, &[u8]); 5] = [
     ("original.onnx", include_bytes!("../assets/fashion-cnn.onnx")),
 ];
 
+/// Says that a folder is of an earlier time, so that a new one may take its place.
+const MARK: &str = ".quickstart";
+/// What is written into the folder.
+const WRITTEN: [&str; 7] =
+    ["data", "run", "original.onnx", "converted.onnx", "model.onnx", "deploy.onnx", "results.json"];
+
 const RADIUS: f64 = 0.1;
 
 /// `results.json`
 #[derive(Debug, Serialize)]
 struct Results<'a> {
-    engine: &'a str,
+    #[serde(flatten)]
+    machinery: Machinery,
     seconds: f64,
     original: &'a Evaluation,
     adv_bnn: &'a Evaluation,
@@ -89,7 +97,8 @@ pub(crate) fn run(flags: &Quickstart, machine: &Machine) -> Result<()> {
     model::write(&export::export(&trained, &mode, graphs::OPSET)?, &path("deploy.onnx"))?;
 
     let seconds = start.elapsed().as_secs_f64();
-    let results = Results { engine: engine.name(), seconds, original: &before, adv_bnn: &after };
+    let machinery = Machinery::of(engine.as_ref());
+    let results = Results { machinery, seconds, original: &before, adv_bnn: &after };
     let text = serde_json::to_string_pretty(&results)?;
     runtime::write_whole(&path("results.json"), |file| {
         std::io::Write::write_all(file, text.as_bytes())
@@ -108,16 +117,21 @@ pub(crate) fn run(flags: &Quickstart, machine: &Machine) -> Result<()> {
 }
 
 /// Writes the files that the program carries; a run of an earlier time gives way.
+///
+/// # Errors
+/// When the folder holds anything of these names that is not of an earlier time.
 fn unpack(folder: &Path) -> Result<()> {
-    let run = folder.join("run");
+    let (mark, run) = (folder.join(MARK), folder.join("run"));
+    if !mark.exists()
+        && let Some(taken) = WRITTEN.iter().map(|name| folder.join(name)).find(|p| p.exists())
+    {
+        bail!("{}: is there already; choose another folder with -o", taken.display());
+    }
     if run.exists() {
-        let ours = run.join("metrics.jsonl").exists() && folder.join("original.onnx").exists();
-        if !ours {
-            bail!("{}: holds something else; choose another folder with -o", run.display());
-        }
         std::fs::remove_dir_all(&run).with_context(|| run.display().to_string())?;
     }
     std::fs::create_dir_all(folder.join("data")).with_context(|| folder.display().to_string())?;
+    runtime::write_whole(&mark, |_| Ok(()))?;
     for (name, bytes) in FILES {
         runtime::write_whole(&folder.join(name), |file| std::io::Write::write_all(file, bytes))?;
     }
@@ -177,18 +191,29 @@ fn train_model(
         on_collapse: OnCollapse::Stop,
         holdout: None,
     };
-    let stop = train::watch_ctrl_c()?;
-    let run = folder.join("run");
+    let (run, path, data) =
+        (folder.join("run"), folder.join("converted.onnx"), folder.join("data"));
+    let config = train::Config {
+        model: &path,
+        data: &data,
+        split: Split::Train.to_string(),
+        limit: None,
+        normalize: None,
+        version: env!("CARGO_PKG_VERSION"),
+        engine: train::EngineTable::of(engine),
+        recipe: recipe.shown(passes::noted_prior(network)?),
+        training: &settings,
+    };
     let outcome = train::train(&train::Training {
         model: network,
-        path: &folder.join("converted.onnx"),
+        path: &path,
         recipe: &recipe,
         settings: &settings,
         dataset,
         engine,
         folder: &run,
+        config: &config,
         resume: false,
-        stop: &stop,
         quiet,
     })?;
     if !outcome.finished {

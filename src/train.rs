@@ -1,33 +1,53 @@
 //! `advbnn train`: a run folder from a model and data.
 
+mod config;
+mod settings;
+
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use graphs::{Model, Tensor};
 use indicatif::ProgressBar;
-use runtime::attack::Pgd;
 use runtime::checkpoint;
-use runtime::data::{Dataset, Split};
+use runtime::data::Dataset;
 use runtime::engine::Engine;
-use runtime::train::{self, Event, Holdout, Job, OnCollapse, Outcome, Schedule, Settings, Span};
-use serde::{Deserialize, Serialize};
+use runtime::train::{self, Event, Job, Outcome, Settings, Span};
 
 use crate::cli::{Machine, Train};
+use crate::interrupt::Watch;
 use crate::programs::{Programs, open_engine};
-use crate::settings::{Recipe, Shown, unused};
-use crate::{data, misuse, model, print, progress};
+use crate::settings::{Recipe, unused};
+use crate::{data, model, print, progress};
+use settings::{augmented, check_holdout, holdout, settings};
 
-/// Draws that a prediction of an image held out averages.
-const HOLDOUT_SAMPLES: u64 = 8;
+pub(crate) use config::{Config, EngineTable};
 
 pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
+    let trained = finish(flags, machine)?;
+    let folder = flags.output.display();
+    match trained.finished {
+        _ if trained.collapsed => print::line(format_args!(
+            "collapsed after {} steps; wrote {folder}/model.onnx, the best epoch before",
+            trained.step
+        )),
+        true => {
+            print::line(format_args!("trained {} steps; wrote {folder}/model.onnx", trained.step))
+        }
+        false => print::line(format_args!(
+            "stopped after step {}; the same command with `--resume` goes on from there",
+            trained.step
+        )),
+    }
+}
+
+/// Trains, until it is done, has collapsed or is stopped.
+pub(crate) fn finish(flags: &Train, machine: &Machine) -> Result<Outcome> {
     let recipe = Recipe::new(&flags.training)?;
     let settings = augmented(settings(flags, &recipe)?, flags)?;
-    let unused = unused(&flags.training, recipe.defense, flags.holdout.is_some());
+    check_holdout(flags, &recipe)?;
+    let held_out = flags.holdout.is_some_and(|images| images > 0);
+    let unused = unused(&flags.training, recipe.defense, held_out);
     if !unused.is_empty() && !machine.quiet {
         let unused = unused.join(", ");
         print::remark(format_args!("note: `{}` does not use {unused}", recipe.defense));
@@ -39,13 +59,21 @@ pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     let dataset = data::load(&flags.data, split, &network, flags.limit, machine.quiet)?;
     let settings = Settings { holdout: holdout(flags, &recipe, dataset.len())?, ..settings };
     let engine = open_engine(machine)?;
-
-    create_folder(&flags.output)?;
-    let shown = recipe.shown(passes::noted_prior(&network)?);
-    Config::new(flags, split, shown, &settings, engine.as_ref())
-        .save(&flags.output, flags.resume)?;
-    let stop = watch_ctrl_c()?;
-    let trained = train(&Training {
+    let config = Config {
+        model: &flags.model,
+        data: &flags.data,
+        split: split.to_string(),
+        limit: flags.limit,
+        normalize: flags.normalize.as_deref(),
+        version: env!("CARGO_PKG_VERSION"),
+        engine: EngineTable::of(engine.as_ref()),
+        recipe: recipe.shown(passes::noted_prior(&network)?),
+        training: &settings,
+    };
+    if flags.resume {
+        config.check_continues(&flags.output, machine.quiet)?;
+    }
+    train(&Training {
         model: &network,
         path: &flags.model,
         recipe: &recipe,
@@ -53,24 +81,10 @@ pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
         dataset: &dataset,
         engine: engine.as_ref(),
         folder: &flags.output,
+        config: &config,
         resume: flags.resume,
-        stop: &stop,
         quiet: machine.quiet,
-    })?;
-    let folder = flags.output.display();
-    match trained.finished {
-        _ if trained.collapsed => print::line(format_args!(
-            "collapsed after {} steps; wrote {folder}/model.onnx, the best epoch before",
-            trained.step
-        )),
-        true => {
-            print::line(format_args!("trained {} steps; wrote {folder}/model.onnx", trained.step))
-        }
-        false => print::line(format_args!(
-            "stopped after step {}; `--resume` goes on from there",
-            trained.step
-        )),
-    }
+    })
 }
 
 /// Everything that one training needs.
@@ -82,16 +96,18 @@ pub(crate) struct Training<'a> {
     pub(crate) dataset: &'a Dataset,
     pub(crate) engine: &'a dyn Engine,
     pub(crate) folder: &'a Path,
+    pub(crate) config: &'a Config<'a>,
     pub(crate) resume: bool,
-    pub(crate) stop: &'a AtomicBool,
     pub(crate) quiet: bool,
 }
 
-/// Trains, shows progress, and writes the best weights as `model.onnx`.
+/// Trains until Ctrl-C, shows progress, and writes the best weights as `model.onnx`.
 pub(crate) fn train(training: &Training) -> Result<Outcome> {
     let programs = Programs::training(training.model, training.recipe.training).on(training.engine);
     let judge = Programs::new(training.model).on(training.engine);
     let initial = programs.initial(training.path)?;
+    let config = training.config.text()?;
+    let watch = Watch::start()?;
     let bar = progress::bar(0, "steps", training.quiet);
     bar.set_prefix("train");
     let job = Job {
@@ -102,8 +118,9 @@ pub(crate) fn train(training: &Training) -> Result<Outcome> {
         dataset: training.dataset,
         settings: training.settings,
         folder: training.folder,
+        config: Some(&config),
         resume: training.resume,
-        stop: training.stop,
+        stop: watch.flag(),
     };
     let outcome = train::train(&job, &mut |event| show(&bar, event, training.quiet));
     bar.finish_and_clear();
@@ -154,177 +171,5 @@ fn show(bar: &ProgressBar, event: Event, quiet: bool) {
             ));
         }),
         Event::Metrics(_) | Event::Saved(_) => {}
-    }
-}
-
-fn settings(flags: &Train, recipe: &Recipe) -> Result<Settings> {
-    let schedule = match &flags.schedule {
-        Some(text) => text.parse().map_err(|e| misuse(format!("--schedule: {e}")))?,
-        None => recipe.schedule.clone().unwrap_or(Schedule::Constant),
-    };
-    let epochs = flags.epochs.map(|epochs| epochs as u64).or(schedule.epochs()).unwrap_or(10);
-    Ok(Settings {
-        epochs,
-        batch: recipe.batch,
-        seed: flags.seed,
-        learning_rate: recipe.learning_rate,
-        schedule,
-        alpha: recipe.alpha,
-        crop_padding: 0,
-        flip: false,
-        log_every: 50,
-        checkpoint_seconds: 120,
-        attack: recipe.attack,
-        kl_warmup: recipe.kl_warmup,
-        ema: recipe.ema,
-        on_collapse: match flags.on_collapse.as_deref() {
-            None | Some("stop") => OnCollapse::Stop,
-            Some("warn") => OnCollapse::Warn,
-            Some(other) => return Err(misuse(format!("--on-collapse {other}: use stop or warn"))),
-        },
-        holdout: None,
-    })
-}
-
-/// What is held out of `images` images.
-fn holdout(flags: &Train, recipe: &Recipe, images: usize) -> Result<Option<Holdout>> {
-    // A guard has to see enough images to tell a collapse from chance, at little cost.
-    let usual = if recipe.fast { (images / 10).min(256) } else { 0 };
-    let count = flags.holdout.unwrap_or(usual);
-    if count == 0 {
-        let given = [
-            ("--holdout-steps", flags.holdout_steps.is_some()),
-            ("--holdout-draws", flags.holdout_draws.is_some()),
-            ("--on-collapse", flags.on_collapse.is_some()),
-        ];
-        return match given.iter().find(|(_, given)| *given) {
-            Some((flag, _)) => Err(misuse(format!("{flag} needs images held out: --holdout N"))),
-            None => Ok(None),
-        };
-    }
-    let steps = flags.holdout_steps.unwrap_or(10) as u64;
-    let attack = Pgd {
-        eps: recipe.eps,
-        steps,
-        // Madry et al. 2018: enough to cross the ball, and to come back.
-        step_size: (2.5 * recipe.eps / steps.max(1) as f64).max(f64::MIN_POSITIVE),
-        random_start: true,
-        draws: flags.holdout_draws.unwrap_or(1) as u64,
-    };
-    Ok(Some(Holdout { images: count, attack, samples: HOLDOUT_SAMPLES }))
-}
-
-/// The published code's augmentation, if it is asked for.
-fn augmented(settings: Settings, flags: &Train) -> Result<Settings> {
-    let on = match flags.augment.as_str() {
-        "on" => true,
-        "off" => false,
-        "auto" => flags.training.preset.is_some(),
-        other => return Err(misuse(format!("--augment {other}: use auto, on or off"))),
-    };
-    Ok(if on { Settings { crop_padding: 4, flip: true, ..settings } } else { settings })
-}
-
-fn create_folder(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).with_context(|| format!("{}: cannot be made", path.display()))
-}
-
-/// Ctrl-C asks the run to save and end; a second one ends the program at once. All trainings of
-/// one process share the flag, for there is but one handler.
-pub(crate) fn watch_ctrl_c() -> Result<Arc<AtomicBool>> {
-    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    if let Some(stop) = STOP.get() {
-        return Ok(Arc::clone(stop));
-    }
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    let handler = move || {
-        if asked.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-        print::remark("stopping after this step; press Ctrl-C again to stop at once");
-    };
-    ctrlc::set_handler(handler).context("Ctrl-C cannot be watched")?;
-    Ok(Arc::clone(STOP.get_or_init(|| stop)))
-}
-
-/// `config.toml`: every setting, resolved.
-#[derive(Debug, Serialize)]
-struct Config<'a> {
-    model: &'a Path,
-    data: &'a Path,
-    split: String,
-    limit: Option<NonZeroUsize>,
-    normalize: Option<&'a str>,
-    version: &'static str,
-    engine: Machinery,
-    recipe: Shown,
-    training: &'a Settings,
-}
-
-#[derive(Debug, Serialize)]
-struct Machinery {
-    name: String,
-    version: String,
-    provider: String,
-    threads: usize,
-}
-
-impl<'a> Config<'a> {
-    fn new(
-        flags: &'a Train,
-        split: Split,
-        recipe: Shown,
-        training: &'a Settings,
-        engine: &dyn Engine,
-    ) -> Config<'a> {
-        Config {
-            model: &flags.model,
-            data: &flags.data,
-            split: split.to_string(),
-            limit: flags.limit,
-            normalize: flags.normalize.as_deref(),
-            version: env!("CARGO_PKG_VERSION"),
-            engine: Machinery {
-                name: engine.name().to_owned(),
-                version: engine.version().to_owned(),
-                provider: engine.provider().to_string(),
-                threads: engine.threads(),
-            },
-            recipe,
-            training,
-        }
-    }
-
-    /// Writes the settings, unless the folder holds a run that is not to be resumed
-    /// ([`train::train`] refuses that then).
-    ///
-    /// # Errors
-    /// When the run to resume was made by another recipe.
-    fn save(&self, folder: &Path, resume: bool) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Old {
-            recipe: Shown,
-            normalize: Option<String>,
-        }
-        let path = folder.join("config.toml");
-        if folder.join(train::LAST).exists() {
-            if !resume {
-                return Ok(());
-            }
-            let text =
-                std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            let old: Old = toml::from_str(&text).with_context(|| path.display().to_string())?;
-            self.recipe.check_continues(&old.recipe)?;
-            if old.normalize.as_deref() != self.normalize {
-                let (old, new) = (old.normalize.as_deref(), self.normalize);
-                let [old, new] = [old, new].map(|given| given.unwrap_or("none"));
-                return Err(misuse(format!(
-                    "--normalize: the run to resume has {old}, but {new} is asked for; give the same settings, or start a run in another folder"
-                )));
-            }
-        }
-        let text = toml::to_string(self)?;
-        Ok(runtime::write_whole(&path, |file| std::io::Write::write_all(file, text.as_bytes()))?)
     }
 }

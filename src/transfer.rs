@@ -12,6 +12,7 @@ use runtime::transfer::{Affinity, TransferProgress, TransferSettings, transfer};
 use serde::Serialize;
 
 use crate::cli::{Machine, Transfer};
+use crate::machinery::Machinery;
 use crate::programs::{Programs, open_engine};
 use crate::settings::fraction;
 use crate::{data, misuse, model, print, progress};
@@ -26,7 +27,8 @@ struct Report {
     samples: u64,
     #[serde(flatten)]
     affinity: Affinity,
-    engine: String,
+    #[serde(flatten)]
+    machinery: Machinery,
     seed: u64,
 }
 
@@ -63,7 +65,7 @@ pub(crate) fn run(flags: &Transfer, machine: &Machine) -> Result<()> {
         images: dataset.len(),
         samples: settings.samples,
         affinity: affinity?,
-        engine: engine.name().to_owned(),
+        machinery: Machinery::of(engine.as_ref()),
         seed: settings.seed,
     };
     if let Some(folder) = &flags.output {

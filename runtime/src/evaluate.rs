@@ -4,6 +4,7 @@ mod budget;
 mod checks;
 mod evidence;
 mod examples;
+mod identity;
 mod journal;
 mod measure;
 mod plan;
@@ -107,7 +108,7 @@ pub fn evaluate<'a>(
     let mut surrogates = surrogates?;
     let size = settings.batch.min(dataset.len());
     let sum = |(name, network): (&String, &mut Running<'a>)| {
-        Ok((name.clone(), journal::parameters(network, size, 0)?))
+        Ok((name.clone(), identity::model(network, size)?))
     };
     let sums: BTreeMap<String, u32> = surrogates.iter_mut().map(sum).collect::<Result<_>>()?;
     if let Some(foreign) = foreign {
@@ -116,7 +117,7 @@ pub fn evaluate<'a>(
     let datasets: Vec<&Dataset> = [Some(dataset), foreign].into_iter().flatten().collect();
     let journal = match notes {
         Some(Notes { path, about, resume }) => {
-            let identity = journal::identity(&mut network, &datasets, settings, about)?;
+            let identity = identity::identity(&mut network, &datasets, settings, about)?;
             Some(Journal::open(path, &identity, resume)?)
         }
         None => None,
@@ -150,6 +151,9 @@ pub fn evaluate<'a>(
         Some(foreign) => runner.run(foreign, "foreign images", None, &vec![true; foreign.len()])?,
         None => Vec::new(),
     };
+    if let Some(journal) = &mut runner.journal {
+        journal.finish()?;
+    }
     let samples = runner.network.draws(settings.samples);
     let random = runner.network.random;
     let clean = Run { attack: None, method: None, seen: clean };

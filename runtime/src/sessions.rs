@@ -158,6 +158,16 @@ impl<'a> Sessions<'a> {
         (0..count).map(|shard| batch / count + usize::from(shard < batch % count)).collect()
     }
 
+    /// The program of `purpose` for the first shard of `batch` images, as the engine is given
+    /// it.
+    ///
+    /// # Errors
+    /// When it cannot be compiled.
+    pub(crate) fn program(&self, purpose: Purpose, batch: usize) -> Result<Program> {
+        let images = self.shards(purpose, batch).first().copied().unwrap_or(batch);
+        (self.compile)(purpose, images).map_err(Error::Compile)
+    }
+
     /// The program of `purpose` for `batch` images.
     ///
     /// # Errors

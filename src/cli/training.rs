@@ -103,10 +103,10 @@ pub struct Compile {
 #[command(after_help = "Examples:\n  \
     advbnn convert net.onnx -o bayes.onnx --init-s 0.02\n  \
     advbnn train bayes.onnx --data cifar10 -o run --alpha 0.02 --lr 0.001 --schedule cosine --epochs 5\n  \
-    advbnn train bayes.onnx --data cifar10 -o run --resume\n  \
+    advbnn train bayes.onnx --data cifar10 -o run --alpha 0.02 --lr 0.001 --schedule cosine --epochs 5 --resume\n  \
     advbnn train net.onnx --data cifar10 -o rse --defense rse --epochs 30\n  \
     advbnn train net.onnx --data cifar10 -o fast --defense adv --fast --ema 0.999 --holdout 500\n\n\
-    Ctrl-C saves and stops; --resume goes on from there, with the same result as an uninterrupted run.")]
+    Ctrl-C saves and stops; --resume and the same flags go on from there, with the same result as an uninterrupted run.")]
 pub struct Train {
     /// An ONNX file: variational for bnn and adv-bnn, plain for none, adv and rse
     pub model: PathBuf,

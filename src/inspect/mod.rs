@@ -72,7 +72,8 @@ pub(crate) fn run(flags: &Inspect) -> Result<()> {
     model::fix_sizes(&mut network, &flags.sizes).with_context(context)?;
     let summary = summarize(&network, flags.batch).with_context(context)?;
     if let Some(path) = &flags.dot {
-        std::fs::write(path, dot(&network.graph)?).with_context(|| path.display().to_string())?;
+        let text = dot(&network.graph)?;
+        runtime::write_whole(path, |file| file.write_all(text.as_bytes()))?;
     }
     if flags.json { print::line(serde_json::to_string(&summary)?) } else { show::show(&summary) }
 }

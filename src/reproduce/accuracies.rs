@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::plan::{evaluate, models};
 use super::presets::Preset;
 use super::step::Step;
-use super::{Found, Plot, read};
+use super::{Found, Plot, read, than};
 use crate::cli::Reproduce;
 
 /// The accuracy of one defence under one attack.
@@ -59,6 +59,7 @@ pub(super) fn found(flags: &Reproduce, preset: &Preset, radii: &[f64]) -> Result
     Ok(Found {
         data: serde_json::to_value(&all)?,
         csv: csv(&all),
+        images: all.first().map_or(0, |row| row.images),
         page: page(&flags.experiment, preset, radii, &all),
         plots: vec![plot(name, false)?, plot(&format!("{name}-eot"), true)?],
     })
@@ -73,12 +74,17 @@ fn rows(defense: &str, results: &Value) -> Result<Vec<Row>> {
     let attacks = results["attacks"].as_array().with_context(lacking)?;
     let row = |eot, eps, accuracy| Row { defense: defense.to_owned(), eot, eps, accuracy, images };
     let mut rows = Vec::new();
-    // A deterministic model takes one draw for both attacks; they come in the order asked for.
-    let half = attacks.len() / 2;
-    for (eot, part) in [(false, attacks.get(..half)), (true, attacks.get(half..))] {
+    // A deterministic model takes one draw for both attacks: what was asked for tells them apart.
+    let averages = |attack: &Value| {
+        let spec = attack["spec"].as_str().with_context(lacking)?;
+        Ok::<_, anyhow::Error>(spec.split([':', ',']).any(|option| option.starts_with("eot=")))
+    };
+    for eot in [false, true] {
         rows.push(row(eot, 0.0, clean));
-        for attack in part.with_context(lacking)? {
-            rows.push(row(eot, number(&attack["eps"])?, number(&attack["accuracy"])?));
+        for attack in attacks {
+            if averages(attack)? == eot {
+                rows.push(row(eot, number(&attack["eps"])?, number(&attack["accuracy"])?));
+            }
         }
     }
     Ok(rows)
@@ -155,13 +161,14 @@ fn page(experiment: &str, preset: &Preset, radii: &[f64], rows: &[Row]) -> Strin
         };
         line(&format!("{} (published)", published.defense), source, &cell);
     }
-    text += &format!("\n{}\n{}\n", sentence(preset, rows), preset.differs);
+    text += &format!("\n{}\n", sentence(preset, rows));
     text
 }
 
 /// What the table says of the paper's claim, at the radius of the training and at twice it.
 fn sentence(preset: &Preset, rows: &[Row]) -> String {
     let trained = preset.eps.1;
+    let above = |difference| than(difference, "above", "below", "level with");
     let sentences = [(1.0, "the training radius"), (2.0, "twice the training radius")];
     let sentences = sentences.map(|(times, what)| {
         // The radius of the table that is nearest.
@@ -170,7 +177,7 @@ fn sentence(preset: &Preset, rows: &[Row]) -> String {
         let eps = attacked.min_by(|a, b| distance(a).total_cmp(&distance(b)))?.eps;
         let found = |defense, eot| at(rows, defense, eot, eps);
         let (adv, one) = (found("adv", false)?, found("adv-bnn", false)?);
-        let (one, eot) = (than(one - adv), than(found("adv-bnn", true)? - adv));
+        let (one, eot) = (above(one - adv), above(found("adv-bnn", true)? - adv));
         Some(format!(
             "At radius {eps} (about {what}) Adv-BNN is {one} adversarial training under the \
              paper's own attack, which draws the weights once a step, and {eot} it under EOT, the \
@@ -178,14 +185,6 @@ fn sentence(preset: &Preset, rows: &[Row]) -> String {
         ))
     });
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
-}
-
-fn than(difference: f64) -> String {
-    match difference {
-        d if d > 0.0 => format!("{d:.1} points above"),
-        d if d < 0.0 => format!("{:.1} points below", -d),
-        _ => "level with".to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -198,8 +197,10 @@ mod tests {
         let [a, b, c, d] = accuracies;
         serde_json::json!({
             "images": 500, "clean": {"accuracy": clean}, "attacks": [
-                {"eps": 0.1, "accuracy": a}, {"eps": 0.2, "accuracy": b},
-                {"eps": 0.1, "accuracy": c}, {"eps": 0.2, "accuracy": d},
+                {"spec": "pgd:steps=20,eot=20", "eps": 0.1, "accuracy": c},
+                {"spec": "pgd:steps=20", "eps": 0.1, "accuracy": a},
+                {"spec": "pgd:steps=20", "eps": 0.2, "accuracy": b},
+                {"spec": "pgd:steps=20,eot=20", "eps": 0.2, "accuracy": d},
             ]
         })
     }

@@ -52,6 +52,7 @@ pub(super) fn found(flags: &Reproduce, preset: &Preset) -> Result<Found> {
     let (affinity, accuracy) = (square("affinity"), square("accuracy"));
     let lacking = || format!("{}: these are not the results of `transfer`", path.display());
     let (affinity, accuracy) = (affinity.with_context(lacking)?, accuracy.with_context(lacking)?);
+    let images = data["images"].as_u64().with_context(lacking)?;
     let matrix = Matrix {
         title: format!("{}, affinity at radius {}", preset.name, preset.transfer),
         y_label: "attacked".to_owned(),
@@ -61,7 +62,8 @@ pub(super) fn found(flags: &Reproduce, preset: &Preset) -> Result<Found> {
     };
     Ok(Found {
         csv: csv(&names, &affinity, &accuracy),
-        page: page(flags, preset, &names, &affinity),
+        page: page(preset, images, &names, &affinity),
+        images,
         plots: vec![Plot::matrix("fig3", &matrix)?],
         data,
     })
@@ -88,13 +90,13 @@ fn csv(names: &[&str], affinity: &Square, accuracy: &Square) -> String {
     text
 }
 
-fn page(flags: &Reproduce, preset: &Preset, names: &[&str], affinity: &Square) -> String {
+fn page(preset: &Preset, images: u64, names: &[&str], affinity: &Square) -> String {
     let mut text = format!(
         "# fig3, {}: affinity (equation 17) at radius {}, PGD-20 of one draw, {} images\n\n\
          | attacked | {} |\n|---|{}\n",
         preset.name,
         preset.transfer,
-        flags.images,
+        images,
         names.join(" | "),
         "---|".repeat(names.len())
     );
@@ -103,7 +105,7 @@ fn page(flags: &Reproduce, preset: &Preset, names: &[&str], affinity: &Square) -
             row.iter().map(|cell| cell.map_or("–".to_owned(), |cell| format!("{cell:.2}")));
         text += &format!("| {name} | {} |\n", cells.collect::<Vec<_>>().join(" | "));
     }
-    text + &format!("\n{}\n{}\n", sentence(names, affinity), preset.differs)
+    text + &format!("\n{}\n", sentence(names, affinity))
 }
 
 /// Whether the paper's two groups are there: every defence nearer to its own than to the
@@ -132,12 +134,22 @@ fn sentence(names: &[&str], affinity: &Square) -> String {
         shown(within[1]),
         shown(mean(&across))
     );
-    let strays: Vec<&str> = [(first, second), (second, first)]
-        .into_iter()
-        .flat_map(|(own, other)| own.iter().map(move |name| (*name, own, other)))
-        .filter(|(name, own, other)| with(name, own) <= with(name, other))
-        .map(|(name, ..)| name)
-        .collect();
+    let mut strays = Vec::new();
+    for (own, other) in [(first, second), (second, first)] {
+        for name in own {
+            match with(name, own).zip(with(name, other)) {
+                Some((near, far)) if near > far => {}
+                Some(_) => strays.push(*name),
+                None => {
+                    return format!(
+                        "Whether the two groups that the paper saw are there cannot be told, for \
+                         {name} has no affinity to one of them: an attack on a model of its own \
+                         takes nothing away there; {figures}."
+                    );
+                }
+            }
+        }
+    }
     match strays.as_slice() {
         [] => format!("The two groups that the paper saw are there: {figures}."),
         [one] => format!(
@@ -186,6 +198,11 @@ mod tests {
         }
         let text = sentence(&NAMES, &stray);
         assert!(text.contains("are not there: rse is no nearer"), "{text}");
+        let mut unknown = grouped(0.8, 0.2);
+        (unknown[0][2], unknown[2][0]) = (None, None);
+        let text = sentence(&NAMES, &unknown);
+        assert!(text.contains("cannot be told, for none has no affinity"), "{text}");
+        assert!(text.contains("unknown within {none, bnn}"), "{text}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use runtime::report::{Axis, Chart, Series, Style};
 use serde::Serialize;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::plan::{evaluate, models};
 use super::presets::Preset;
 use super::step::Step;
-use super::{Found, Plot, read};
+use super::{Found, Plot, read, than};
 use crate::cli::Reproduce;
 
 /// Draws of the longest average; `evaluate` looks at 1, 2, 5, 10 and 20 on the way.
@@ -63,9 +63,13 @@ pub(super) fn found(flags: &Reproduce, preset: &Preset) -> Result<Found> {
         Ok::<_, anyhow::Error>((read(&path)?, path))
     };
     let (value, path) = results("samples")?;
+    let images = value["images"].as_u64().with_context(lacking)?;
     all.extend(samples(&value).with_context(|| path.display().to_string())?);
     for defense in DEFENSES {
         let (value, path) = results(&format!("steps-{defense}"))?;
+        if value["images"].as_u64() != Some(images) {
+            bail!("{}: not of {images} images, as the others are", path.display());
+        }
         all.extend(attack_steps(defense, &value).with_context(|| path.display().to_string())?);
     }
     let csv = all.iter().map(|row| {
@@ -82,7 +86,8 @@ pub(super) fn found(flags: &Reproduce, preset: &Preset) -> Result<Found> {
     Ok(Found {
         data: serde_json::to_value(&all)?,
         csv: format!("against,line,number,accuracy\n{}", csv.collect::<String>()),
-        page: page(flags, preset, &all),
+        page: page(preset, images, &all),
+        images,
         plots: plots.into_iter().collect::<Result<_>>()?,
     })
 }
@@ -174,9 +179,8 @@ fn chart(rows: &[Row], against: &'static str, label: &str) -> Chart {
     }
 }
 
-fn page(flags: &Reproduce, preset: &Preset, rows: &[Row]) -> String {
-    let mut text =
-        format!("# fig4, {}: accuracy in percent on {} images\n", preset.name, flags.images);
+fn page(preset: &Preset, images: u64, rows: &[Row]) -> String {
+    let mut text = format!("# fig4, {}: accuracy in percent on {} images\n", preset.name, images);
     for (against, what) in [("samples", "draws a prediction"), ("steps", "steps of PGD")] {
         let numbers = numbers(rows, against);
         let head: Vec<String> = numbers.iter().map(u64::to_string).collect();
@@ -218,10 +222,8 @@ fn sentence(preset: &Preset, rows: &[Row]) -> String {
     for (name, line) in lines(rows, "steps") {
         let last = line.last().map(|row| (row.number, row.accuracy));
         if let (Some(twenty), Some((number, accuracy))) = (at(&line, 20), last) {
-            let cost = twenty - accuracy;
-            text += &format!(
-                " {name}: {number} steps leave {accuracy:.1} %, {cost:.1} points less than 20."
-            );
+            let cost = than(accuracy - twenty, "more than", "less than", "as many as");
+            text += &format!(" {name}: {number} steps leave {accuracy:.1} %, {cost} 20.");
         }
     }
     text
@@ -231,7 +233,7 @@ fn sentence(preset: &Preset, rows: &[Row]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::reproduce::plan::tests::{flags, preset};
+    use crate::reproduce::plan::tests::preset;
 
     fn measured(accuracy: f64) -> Value {
         let by: Vec<Value> = [(1, 4.0), (10, 1.0), (50, 0.0)]
@@ -247,12 +249,17 @@ mod tests {
                 .unwrap();
         assert_eq!(rows.len(), 6);
         let attack = |steps: u64, draws: u64, accuracy: f64| serde_json::json!({"steps": steps, "draws": draws, "accuracy": accuracy});
-        let attacks = [attack(20, 1, 50.0), attack(1000, 1, 48.5), attack(20, 20, 47.0)];
+        let attacks = [
+            attack(20, 1, 50.0),
+            attack(1000, 1, 48.5),
+            attack(20, 20, 47.0),
+            attack(50, 20, 47.5),
+        ];
         rows.extend(attack_steps("adv-bnn", &serde_json::json!({"attacks": attacks})).unwrap());
-        let page = page(&flags("fig4 --data d -o o"), preset("fashion"), &rows);
+        let page = page(preset("fashion"), 200, &rows);
         assert!(page.contains("| radius 0.1 | 46.0 | 49.0 | 50.0 |"), "{page}");
         assert!(
-            page.contains("| adv-bnn | 50.0 | 48.5 |\n| adv-bnn, 20 draws | 47.0 |  |"),
+            page.contains("| adv-bnn | 50.0 |  | 48.5 |\n| adv-bnn, 20 draws | 47.0 | 47.5 |  |"),
             "{page}"
         );
         assert!(page.contains("up to 4.0 points away from 50 draws, ten are up to 1.0"), "{page}");
@@ -260,8 +267,10 @@ mod tests {
             page.contains("adv-bnn: 1000 steps leave 48.5 %, 1.5 points less than 20."),
             "{page}"
         );
+        assert!(page.contains("50 steps leave 47.5 %, 0.5 points more than 20."), "{page}");
+        assert!(page.starts_with("# fig4, fashion: accuracy in percent on 200 images"), "{page}");
         let chart = chart(&rows, "steps", "");
-        assert_eq!(chart.series[0].points, [(0.0, 50.0), (1.0, 48.5)]);
+        assert_eq!(chart.series[0].points, [(0.0, 50.0), (2.0, 48.5)]);
         assert!(samples(&Value::Null).is_err() && attack_steps("adv", &Value::Null).is_err());
     }
 }

@@ -3,6 +3,7 @@
 mod accuracies;
 mod affinity;
 mod convergence;
+mod mark;
 mod plan;
 mod presets;
 mod step;
@@ -17,6 +18,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::{Machine, Reproduce};
+use crate::machinery::Machinery;
+use crate::programs::open_engine;
 use crate::{misuse, print};
 use presets::{PRESETS, Preset};
 use step::Step;
@@ -39,6 +42,8 @@ struct Found {
     /// The figures, for `EXPERIMENT.json`.
     data: Value,
     csv: String,
+    /// Test images that were attacked.
+    images: u64,
     /// In Markdown: a table and what it says.
     page: String,
     plots: Vec<Plot>,
@@ -65,11 +70,13 @@ struct Results<'a> {
     /// Training images, where they are not all.
     limit: Option<NonZeroUsize>,
     /// Test images that were attacked.
-    images: NonZeroUsize,
+    images: u64,
     /// Draws that a prediction averages.
     samples: NonZeroUsize,
     /// Of this run of the command; what was done before is not counted.
     seconds: f64,
+    #[serde(flatten)]
+    machinery: Machinery,
     rows: Value,
 }
 
@@ -117,15 +124,16 @@ pub(crate) fn run(flags: &Reproduce, machine: &Machine) -> Result<()> {
     }
     let steps = experiment.steps(flags, preset)?;
     let folder = flags.output.as_path();
-    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let machinery = Machinery::of(open_engine(machine)?.as_ref());
     for step in &steps {
-        step.done()?;
+        step.state(&machinery)?;
     }
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let name = flags.experiment.as_str();
     let lines: Vec<String> = steps.iter().map(Step::line).collect();
     write(folder, &format!("{name}.sh"), format!("{}\n", lines.join("\n")).as_bytes())?;
     for step in &steps {
-        step.take(machine)?;
+        step.take(machine, &machinery)?;
     }
     let found = experiment.found(flags, preset)?;
     let results = Results {
@@ -136,9 +144,10 @@ pub(crate) fn run(flags: &Reproduce, machine: &Machine) -> Result<()> {
         seed: flags.seed,
         epochs: flags.epochs,
         limit: flags.limit,
-        images: flags.images,
+        images: found.images,
         samples: flags.samples,
         seconds: start.elapsed().as_secs_f64(),
+        machinery,
         rows: found.data,
     };
     write(folder, &format!("{name}.json"), serde_json::to_string_pretty(&results)?.as_bytes())?;
@@ -147,19 +156,42 @@ pub(crate) fn run(flags: &Reproduce, machine: &Machine) -> Result<()> {
         write(folder, &format!("{}.svg", plot.name), plot.svg.as_bytes())?;
         write(folder, &format!("{}.png", plot.name), &plot.png)?;
     }
-    let page = found.page + &shortened(flags);
+    let page = format!("{}\n{}\n", found.page, comparison(flags, preset));
     write(folder, &format!("{name}.md"), page.as_bytes())?;
     print::line(page)
 }
 
-/// What was left out of the experiment, in a sentence; nothing if it was done in full.
-fn shortened(flags: &Reproduce) -> String {
-    let epochs = flags.epochs.map(|n| format!("{n} epochs"));
-    let limit = flags.limit.map(|n| format!("the first {n} training images"));
-    let parts: Vec<String> = [epochs, limit].into_iter().flatten().collect();
-    match parts.is_empty() {
-        true => String::new(),
-        false => format!("\nNot the preset's: every training took {}.\n", parts.join(" and ")),
+/// What of the experiment is the paper's, what is not, and what is not even the preset's.
+fn comparison(flags: &Reproduce, preset: &Preset) -> String {
+    let network = flags.pretrained.as_ref().filter(|_| preset.network.is_some());
+    let other = [
+        ("network", network.map(|path| format!("the network is {}", path.display()))),
+        ("schedule", flags.epochs.map(|n| format!("every training took --epochs {n}"))),
+        ("data", flags.limit.map(|n| format!("training saw the first {n} images"))),
+    ];
+    let given = |name: &&str| !other.iter().any(|(what, text)| what == name && text.is_some());
+    let same: Vec<&str> = preset.same.iter().copied().filter(given).collect();
+    let mut sentences = Vec::new();
+    if let Some((last, rest)) = same.split_last() {
+        sentences.push(match rest {
+            [] => format!("The {last} are the paper's."),
+            rest => format!("The {} and {last} are the paper's.", rest.join(", ")),
+        });
+    }
+    sentences.push(preset.differs.to_owned());
+    let other: Vec<String> = other.into_iter().filter_map(|(_, text)| text).collect();
+    if !other.is_empty() {
+        sentences.push(format!("Not the preset's: {}.", other.join("; ")));
+    }
+    sentences.join(" ")
+}
+
+/// How far one accuracy is from another, in the digits that are shown.
+fn than(difference: f64, more: &str, less: &str, same: &str) -> String {
+    match (10.0 * difference).round() / 10.0 {
+        d if d > 0.0 => format!("{d:.1} points {more}"),
+        d if d < 0.0 => format!("{:.1} points {less}", -d),
+        _ => same.to_owned(),
     }
 }
 
@@ -170,6 +202,11 @@ fn preset(flags: &Reproduce) -> Result<&'static Preset> {
         .ok_or_else(|| misuse(format!("--preset {}: use one of {}", flags.preset, known())))?;
     if flags.variant.is_some() && !preset.name.starts_with("paper-") {
         return Err(misuse("--variant belongs to the paper's presets, such as paper-cifar10"));
+    }
+    if flags.variant.as_deref() == Some("code") && flags.pretrained.is_some() {
+        return Err(misuse(
+            "--variant code is about the published networks; leave out --pretrained",
+        ));
     }
     Ok(preset)
 }
@@ -232,6 +269,30 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn only_what_is_the_paper_s_is_called_so() {
+        let sentence = |name: &str, more: &str| {
+            let flags = flags(&format!("table1 --preset {name} --data d -o o {more}"));
+            comparison(&flags, preset(&flags).unwrap())
+        };
+        let whole = sentence("paper-cifar10", "");
+        assert!(whole.starts_with("The network, data, radii and schedule are the paper's. Where"));
+        let own = sentence("paper-cifar10", "--pretrained net.onnx --epochs 2");
+        assert!(own.starts_with("The data and radii are the paper's. "), "{own}");
+        let end = "Not the preset's: the network is net.onnx; every training took --epochs 2.";
+        assert!(own.ends_with(end), "{own}");
+        let few = sentence("paper-imagenet143", "--pretrained net.onnx --epochs 2 --limit 5");
+        assert!(few.starts_with("The radii are the paper's. "), "{few}");
+        assert!(sentence("fashion", "").starts_with("Fashion-MNIST and a network"));
+        let code = "table1 --preset paper-cifar10 --data d -o o --variant code --pretrained a.onnx";
+        assert!(preset(&flags(code)).is_err());
+        let words = |d| than(d, "above", "below", "level with");
+        assert_eq!(
+            [words(0.04), words(-0.04), words(0.06), words(-1.0)],
+            ["level with", "level with", "0.1 points above", "1.0 points below"]
+        );
     }
 
     #[test]

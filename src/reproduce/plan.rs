@@ -79,9 +79,8 @@ fn train(flags: &Reproduce, preset: &Preset, (defense, own): (&str, &str), start
     let train = read(preset.train, defense.starts_with("adv"), defense.ends_with("bnn"));
     let epochs = number("--epochs", flags.epochs.map(Into::into).or(preset.epochs));
     let limit = number("--limit", flags.limit.map(Into::into));
-    let resume = if run.join("last.safetensors").exists() { "--resume" } else { "" };
     let line = format!(
-        "train START --data DATA -o RUN --defense {defense} {attacked} {} {own} {epochs} {limit} --seed {} {resume}",
+        "train START --data DATA -o RUN --defense {defense} {attacked} {} {own} {epochs} {limit} --seed {}",
         train.join(" "),
         flags.seed
     );
@@ -109,10 +108,9 @@ fn read(flags: &'static str, adversarial: bool, bayesian: bool) -> Vec<&'static 
 pub(super) fn evaluate(flags: &Reproduce, defense: &str, own: &str, output: &Path) -> Step {
     let run = run(flags, defense);
     let paths: [(&str, &Path); 3] = [("RUN", &run), ("DATA", &flags.data), ("EVALUATION", output)];
-    let resume = if output.join("progress.jsonl").exists() { "--resume" } else { "" };
     // One seed of the prediction: a spread over several is not what the experiments ask for.
     let line = format!(
-        "evaluate RUN --data DATA -o EVALUATION {own} --seeds 1 --limit {} --seed {} {resume}",
+        "evaluate RUN --data DATA -o EVALUATION {own} --seeds 1 --limit {} --seed {}",
         flags.images, flags.seed
     );
     Step::new(&line, &paths, output.join("results.json"))

@@ -25,6 +25,8 @@ pub(super) struct Preset {
     pub(super) transfer: f64,
     /// What the paper reports: defence, draws of a step's gradient, (radius, accuracy).
     pub(super) published: &'static [Published],
+    /// What is the paper's.
+    pub(super) same: &'static [&'static str],
     /// How this differs from the paper.
     pub(super) differs: &'static str,
 }
@@ -73,6 +75,7 @@ pub(super) const PRESETS: [Preset; 5] = [
         curve: (0.025, 13),
         transfer: 0.2,
         published: &[],
+        same: &[],
         differs: "Fashion-MNIST and a network of three convolutions in place of CIFAR-10 and VGG-16, a larger radius, a random start and fewer steps in training, a cosine schedule: the paper has no such row to compare with.",
     },
     Preset {
@@ -94,6 +97,7 @@ pub(super) const PRESETS: [Preset; 5] = [
         curve: (0.005, 15),
         transfer: 0.06,
         published: CIFAR10,
+        same: &[],
         differs: "A small pretrained network, five epochs and a cosine schedule in place of VGG-16 and 200 epochs, without augmentation.",
     },
     Preset {
@@ -109,7 +113,8 @@ pub(super) const PRESETS: [Preset; 5] = [
         curve: (0.005, 15),
         transfer: 0.06,
         published: CIFAR10,
-        differs: "The network, data, radii and schedule are the paper's; where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
+        same: &["network", "data", "radii", "schedule"],
+        differs: "Where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
     },
     Preset {
         name: "paper-stl10",
@@ -124,7 +129,8 @@ pub(super) const PRESETS: [Preset; 5] = [
         curve: (0.005, 15),
         transfer: 0.06,
         published: STL10,
-        differs: "The network, data, radii and schedule are the paper's; where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
+        same: &["network", "data", "radii", "schedule"],
+        differs: "Where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
     },
     Preset {
         name: "paper-imagenet143",
@@ -139,7 +145,8 @@ pub(super) const PRESETS: [Preset; 5] = [
         curve: (0.002, 11),
         transfer: 0.02,
         published: IMAGENET143,
-        differs: "The network, radii and schedule are the paper's, the hyper-parameters the published code's where the two differ and --variant does not say otherwise; images are padded, cropped and mirrored, where the paper takes random resized crops.",
+        same: &["network", "radii", "schedule"],
+        differs: "Where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise; images are padded, cropped and mirrored, where the paper takes random resized crops.",
     },
 ];
 

@@ -10,11 +10,12 @@ mod misuse;
 mod models;
 mod printed;
 mod providers;
+mod reproduced;
 mod saving;
 mod sizes;
 mod training;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -73,7 +74,7 @@ impl Place {
     }
 
     /// Runs what must fail with exit code `code` and one line that has all of `parts`;
-    /// no file may come of it.
+    /// no file may come of it, and none may change.
     fn fails(&self, code: i32, arguments: &str, parts: &[&str]) {
         let before = self.files();
         let output = self.advbnn(arguments).output().expect("it runs");
@@ -81,12 +82,16 @@ impl Place {
         for part in parts {
             assert!(line.contains(part), "advbnn {arguments}: `{line}` lacks `{part}`");
         }
-        assert_eq!(self.files(), before, "advbnn {arguments} left files behind");
+        let after = self.files();
+        let names = |files: &BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&after), names(&before), "advbnn {arguments} left files behind");
+        let changed = after.iter().find(|(path, content)| before.get(*path) != Some(content));
+        assert_eq!(changed.map(|(path, _)| path), None, "advbnn {arguments} changed a file");
     }
 
-    /// Every file below the folder, by its path in it.
-    fn files(&self) -> BTreeSet<PathBuf> {
-        let mut found = BTreeSet::new();
+    /// Every file below the folder, by its path in it, and what it holds.
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
         let mut folders = vec![self.0.path().to_owned()];
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).expect("a folder") {
@@ -94,7 +99,8 @@ impl Place {
                 if path.is_dir() {
                     folders.push(path);
                 } else {
-                    found.insert(path.strip_prefix(self.0.path()).expect("inside").to_owned());
+                    let name = path.strip_prefix(self.0.path()).expect("inside").to_owned();
+                    found.insert(name, fs::read(&path).expect("a file"));
                 }
             }
         }

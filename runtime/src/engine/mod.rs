@@ -77,6 +77,16 @@ pub enum Precision {
     F16,
 }
 
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+            Precision::F16 => "f16",
+        })
+    }
+}
+
 impl Precision {
     /// Checks that there is such a thing here.
     ///
@@ -159,6 +169,9 @@ pub trait Engine: Send + Sync {
 
     /// Where it computes.
     fn provider(&self) -> Provider;
+
+    /// In what numbers it computes.
+    fn precision(&self) -> Precision;
 
     /// The number of threads it uses.
     fn threads(&self) -> usize;

@@ -145,6 +145,10 @@ impl Engine for OnnxRuntime {
         self.provider
     }
 
+    fn precision(&self) -> Precision {
+        self.precision
+    }
+
     fn threads(&self) -> usize {
         self.threads
     }

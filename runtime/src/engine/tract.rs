@@ -15,7 +15,7 @@ use super::element::with_element;
 use super::panics::{WORKER, guard};
 use super::signature::{Given, Signature};
 use super::state::{Buffer, Home};
-use super::{Engine, Feed, Session, State};
+use super::{Engine, Feed, Precision, Session, State};
 use crate::install::Provider;
 use crate::{Error, Result};
 
@@ -89,6 +89,10 @@ impl Engine for Tract {
 
     fn provider(&self) -> Provider {
         Provider::Cpu
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::F32
     }
 
     fn threads(&self) -> usize {

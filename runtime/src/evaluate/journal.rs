@@ -1,32 +1,29 @@
 //! What an evaluation has found so far, so that one that was broken off goes on.
 //!
 //! A line of JSON says what is evaluated; each further line holds what was seen of one range
-//! of images under one attack. A line that was cut off is as good as none.
+//! of images under one attack, and a last one says that all is done. A last line that was cut
+//! off is as good as none.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use crc32c::crc32c_append;
 use serde::{Deserialize, Serialize};
 
-use super::EvalSettings;
 use super::examples::Pictured;
 use super::measure::Seen;
-use crate::data::Dataset;
-use crate::network::Running;
-use crate::sessions::Purpose;
-use crate::{Error, Result};
+use crate::{Error, Result, write_whole};
 
 /// Where an evaluation notes what it has found.
 #[derive(Clone, Copy, Debug)]
 pub struct Notes<'e> {
     /// The file.
     pub path: &'e Path,
-    /// What the figures depend on beside the data, the parameters and the settings.
+    /// What the figures depend on beside the data, the model and the settings.
     pub about: &'e str,
-    /// Whether to go on with what is there, rather than anew.
+    /// Whether to go on with what is there, rather than anew; what was stopped and is not
+    /// gone on with is an error.
     pub resume: bool,
 }
 
@@ -49,55 +46,31 @@ pub(super) struct Range {
     pub(super) pictures: Vec<Pictured>,
 }
 
-/// A text that differs where the figures would: of other parameters, images or settings.
-/// Further attacks and radii may join, but for cumulative ones, which depend on one another.
-///
-/// # Errors
-/// When a parameter cannot be read.
-pub(super) fn identity(
-    network: &mut Running,
-    datasets: &[&Dataset],
-    settings: &EvalSettings,
-    about: &str,
-) -> Result<String> {
-    let EvalSettings { samples, batch, seed, seeds, cumulative, .. } = settings;
-    let mut sum = 0;
-    for dataset in datasets {
-        for index in 0..dataset.len() {
-            sum = crc32c_append(sum, dataset.image(index).unwrap_or_default());
-        }
-        let labels: Vec<u8> = dataset.labels().iter().flat_map(|l| l.to_le_bytes()).collect();
-        sum = crc32c_append(sum, &labels);
-    }
-    let size = batch.min(&datasets.first().map_or(0, |dataset| dataset.len())).to_owned();
-    sum = parameters(network, size, sum)?;
-    let runs: Vec<String> = match cumulative {
-        true => settings.runs().map(|(spec, eps)| format!("{} at {eps}", spec.text())).collect(),
-        false => Vec::new(),
-    };
-    Ok(format!(
-        "{about}; samples {samples}, batch {batch}, seed {seed}, seeds {seeds}, {}; {sum:08x}",
-        runs.join(", ")
-    ))
-}
-
-/// A sum of the parameters that the program for `batch` images reads, going on from `sum`.
-///
-/// # Errors
-/// When a parameter cannot be read.
-pub(super) fn parameters(network: &mut Running, batch: usize, mut sum: u32) -> Result<u32> {
-    let Running { sessions, state, .. } = network;
-    for (name, _) in sessions.get(Purpose::Predict, batch)?.state() {
-        if let Some(tensor) = state.get(name)? {
-            sum = crc32c_append(crc32c_append(sum, name.as_bytes()), tensor.bytes());
-        }
-    }
-    Ok(sum)
-}
-
+/// The first line.
 #[derive(Serialize, Deserialize)]
 struct Head {
     evaluation: String,
+}
+
+/// The last line.
+#[derive(Serialize, Deserialize)]
+struct End {
+    finished: bool,
+}
+
+/// A line after the first.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Range(Range),
+    End(End),
+}
+
+/// What a file holds.
+struct Content {
+    evaluation: String,
+    found: BTreeMap<String, Range>,
+    finished: bool,
 }
 
 impl Journal {
@@ -105,27 +78,44 @@ impl Journal {
     /// on; with `resume`, goes on with the one that is there.
     ///
     /// # Errors
-    /// When the file cannot be read or written, or is of another evaluation.
+    /// When the file cannot be read or written, is damaged, is of another evaluation, or
+    /// without `resume` is of one that was stopped.
     pub(super) fn open(path: &Path, evaluation: &str, resume: bool) -> Result<Journal> {
-        let failed = |error: std::io::Error| Error::file(path, error);
-        let mut found = BTreeMap::new();
-        if resume && path.exists() {
-            found = read(path, evaluation)?;
-        }
-        let mut file = File::create(path).map_err(failed)?;
-        append(&mut file, &Head { evaluation: evaluation.to_owned() }, path)?;
-        // What a cut-off line left behind is gone when the whole ones are written again.
-        for range in found.values() {
-            append(&mut file, range, path)?;
-        }
-        drop(file);
-        let file = OpenOptions::new().append(true).open(path).map_err(failed)?;
+        let found = match read(path)? {
+            Some(before) if resume && before.evaluation == evaluation => before.found,
+            Some(_) if resume => {
+                let reason = "`--resume` goes on with the same evaluation only, and this is one of \
+                              another model, data or settings; give the same flags, or choose \
+                              another folder";
+                return Err(Error::file(path, reason));
+            }
+            Some(before) if !before.finished && !before.found.is_empty() => {
+                let reason = "holds an evaluation that was stopped; go on with it (`--resume`), or \
+                              choose another folder";
+                return Err(Error::file(path, reason));
+            }
+            _ => BTreeMap::new(),
+        };
+        write_whole(path, |file| {
+            append(file, &Head { evaluation: evaluation.to_owned() })?;
+            found.values().try_for_each(|range| append(file, range))
+        })?;
+        let file = OpenOptions::new().append(true).open(path).map_err(|e| Error::file(path, e))?;
         Ok(Journal { path: path.to_owned(), file, found })
     }
 
     /// The range of that key, if it is finished.
-    pub(super) fn get(&self, key: &str) -> Option<&Range> {
-        self.found.get(key)
+    ///
+    /// # Errors
+    /// When it is not one of so many images.
+    pub(super) fn get(&self, key: &str, images: usize) -> Result<Option<&Range>> {
+        let Some(range) = self.found.get(key) else { return Ok(None) };
+        if range.seen.len() != images {
+            let seen = range.seen.len();
+            let reason = format!("damaged: `{key}` has {seen} images; choose another folder");
+            return Err(Error::file(&self.path, reason));
+        }
+        Ok(Some(range))
     }
 
     /// Notes a finished range.
@@ -133,33 +123,60 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn put(&mut self, range: &Range) -> Result<()> {
-        append(&mut self.file, range, &self.path)
+        self.append(range)
+    }
+
+    /// Notes that everything is done.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        self.append(&End { finished: true })
+    }
+
+    fn append(&mut self, line: &impl Serialize) -> Result<()> {
+        append(&mut self.file, line).map_err(|error| Error::file(&self.path, error))
     }
 }
 
-fn append(file: &mut File, line: &impl Serialize, path: &Path) -> Result<()> {
-    let mut text = serde_json::to_string(line).map_err(|error| Error::file(path, error))?;
+fn append(file: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_string(line).map_err(io::Error::other)?;
     text.push('\n');
-    file.write_all(text.as_bytes()).and_then(|()| file.flush()).map_err(|e| Error::file(path, e))
+    file.write_all(text.as_bytes()).and_then(|()| file.flush())
 }
 
-fn read(path: &Path, evaluation: &str) -> Result<BTreeMap<String, Range>> {
-    let file = File::open(path).map_err(|error| Error::file(path, error))?;
-    let mut lines = BufReader::new(file).lines();
-    let head = lines.next().and_then(Result::ok).unwrap_or_default();
-    let head = serde_json::from_str::<Head>(&head).ok();
-    if head.is_none_or(|head| head.evaluation != evaluation) {
-        let reason = "holds an evaluation of another model, data or settings; give the same flags, \
-                      or leave out --resume to start anew";
-        return Err(Error::file(path, reason));
+/// What `path` holds; `None` where there is no file, or one without a whole line.
+///
+/// # Errors
+/// When it cannot be read, or a line that was not cut off says nothing.
+fn read(path: &Path) -> Result<Option<Content>> {
+    let bytes = match std::fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|error| Error::file(path, error))?,
+    };
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let mut lines =
+        (1..).zip(bytes.get(..whole).unwrap_or_default().split_inclusive(|b| *b == b'\n'));
+    let damaged = |line: usize, error: serde_json::Error| {
+        Error::file(path, format!("line {line} is damaged ({error}); choose another folder"))
+    };
+    let Some((number, head)) = lines.next() else { return Ok(None) };
+    let Head { evaluation } = serde_json::from_slice(head).map_err(|e| damaged(number, e))?;
+    let mut content = Content { evaluation, found: BTreeMap::new(), finished: false };
+    for (number, line) in lines {
+        match serde_json::from_slice(line).map_err(|error| damaged(number, error))? {
+            Line::Range(range) => _ = content.found.insert(range.key.clone(), range),
+            Line::End(End { finished }) => content.finished = finished,
+        }
     }
-    let ranges = lines.map_while(Result::ok).map_while(|line| serde_json::from_str(&line).ok());
-    Ok(ranges.map(|range: Range| (range.key.clone(), range)).collect())
+    Ok(Some(content))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
     use crate::uncertainty::Tally;
 
@@ -171,6 +188,10 @@ mod tests {
         Range { key: key.to_owned(), seen: vec![seen], pictures: Vec::new() }
     }
 
+    fn get<'j>(journal: &'j Journal, key: &str) -> Option<&'j Range> {
+        journal.get(key, 1).unwrap()
+    }
+
     #[test]
     fn finished_ranges_are_found_again_and_cut_off_ones_are_not() {
         let folder = tempfile::tempdir().unwrap();
@@ -179,16 +200,17 @@ mod tests {
         journal.put(&range("a")).unwrap();
         journal.put(&range("b")).unwrap();
         drop(journal);
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, &text[..text.len() - 9]).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, &text[..text.len() - 9]).unwrap();
 
         let mut journal = Journal::open(&path, "this", true).unwrap();
-        assert_eq!(journal.get("a"), Some(&range("a")));
-        assert_eq!(journal.get("b"), None);
+        assert_eq!(get(&journal, "a"), Some(&range("a")));
+        assert_eq!(get(&journal, "b"), None);
+        assert!(journal.get("a", 2).unwrap_err().to_string().contains("`a` has 1 images"));
         journal.put(&range("b")).unwrap();
         drop(journal);
         let journal = Journal::open(&path, "this", true).unwrap();
-        assert_eq!(journal.get("b"), Some(&range("b")));
+        assert_eq!(get(&journal, "b"), Some(&range("b")));
     }
 
     #[test]
@@ -196,8 +218,46 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("progress.jsonl");
         Journal::open(&path, "this", true).unwrap().put(&range("a")).unwrap();
-        let error = Journal::open(&path, "that", true).unwrap_err().to_string();
-        assert!(error.contains("progress.jsonl") && error.contains("--resume"), "{error}");
-        assert_eq!(Journal::open(&path, "that", false).unwrap().get("a"), None);
+        let error =
+            |evaluation, resume| Journal::open(&path, evaluation, resume).unwrap_err().to_string();
+        for (evaluation, resume) in [("that", true), ("that", false), ("this", false)] {
+            let error = error(evaluation, resume);
+            assert!(error.contains("progress.jsonl") && error.contains("--resume"), "{error}");
+        }
+        Journal::open(&path, "this", true).unwrap().finish().unwrap();
+        assert!(error("that", true).contains("--resume"));
+        assert_eq!(get(&Journal::open(&path, "that", false).unwrap(), "a"), None);
+    }
+
+    #[test]
+    fn what_is_damaged_or_cannot_be_read_is_an_error_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress.jsonl");
+        let mut journal = Journal::open(&path, "this", false).unwrap();
+        journal.put(&range("a")).unwrap();
+        journal.put(&range("b")).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let damaged = text.replacen("\"key\":\"a\"", "\"key\":\"a", 1);
+        for resume in [true, false] {
+            fs::write(&path, &damaged).unwrap();
+            let error = Journal::open(&path, "this", resume).unwrap_err().to_string();
+            assert!(error.contains("line 2 is damaged"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
+        }
+        let error = Journal::open(folder.path(), "this", true).unwrap_err().to_string();
+        assert!(!error.contains("another model"), "{error}");
+    }
+
+    /// A full disk or a kill while the file is rewritten leaves the one that was there.
+    #[test]
+    fn resuming_never_leaves_less_than_there_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress.jsonl");
+        Journal::open(&path, "this", false).unwrap().put(&range("a")).unwrap();
+        let before = fs::read(&path).unwrap();
+        // Nothing can be written beside it.
+        fs::create_dir(folder.path().join("progress.jsonl.partial")).unwrap();
+        assert!(Journal::open(&path, "this", true).is_err());
+        assert_eq!(fs::read(&path).unwrap(), before);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crc32c::crc32c_append;
 use graphs::Tensor;
 
 use super::examples::Pictured;
@@ -30,7 +31,7 @@ type Parts = Vec<(u64, Vec<Judged>)>;
 pub(super) struct Runner<'a, 'e> {
     pub(super) network: Running<'a>,
     pub(super) surrogates: BTreeMap<String, Running<'a>>,
-    /// A sum of the parameters of each of them.
+    /// A sum of the program and the parameters of each of them.
     pub(super) sums: BTreeMap<String, u32>,
     pub(super) settings: &'e EvalSettings,
     pub(super) journal: Option<Journal>,
@@ -52,9 +53,12 @@ impl<'a> Runner<'a, '_> {
         let (mut done, mut correct) = (0, 0);
         for batch in asked.chunks(self.settings.batch) {
             let key = self.key(what, attack, batch);
-            let known = self.journal.as_ref().and_then(|journal| journal.get(&key)).cloned();
+            let known = match &self.journal {
+                Some(journal) => journal.get(&key, batch.len())?,
+                None => None,
+            };
             let range = match known {
-                Some(range) => range,
+                Some(range) => range.clone(),
                 None => self.range(key, dataset, attack, batch)?,
             };
             correct += range.seen.iter().filter(|seen| seen.judged.is_right()).count();
@@ -118,6 +122,10 @@ impl<'a> Runner<'a, '_> {
                 moved,
             })
             .collect();
+        if seen.len() != indices.len() {
+            let (seen, all) = (seen.len(), indices.len());
+            return Err(Error::Program(format!("{seen} of {all} images were judged ({key})")));
+        }
         let pictures = match attack.filter(|_| self.plan.shows(attack)) {
             Some((_, eps)) => self.pictures(&clean, &images, &seen, eps)?,
             None => Vec::new(),
@@ -132,7 +140,10 @@ impl<'a> Runner<'a, '_> {
     /// What a range of images is called in the journal.
     fn key(&self, what: &str, attack: Attacking, indices: &[usize]) -> String {
         let (first, count) = (indices.first().copied().unwrap_or(0), indices.len());
-        let mut key = format!("{what}, {count} from {first}");
+        // As many from the same one on may be others, where only what is left is attacked.
+        let sum = |sum, index: &usize| crc32c_append(sum, &(*index as u64).to_le_bytes());
+        let sum = indices.iter().fold(0, sum);
+        let mut key = format!("{what}, {count} from {first} ({sum:08x})");
         if let Some((spec, eps)) = attack {
             key = format!("{key}, {} at {eps}", spec.text());
             if let Some(sum) = spec.from().and_then(|name| self.sums.get(name)) {

@@ -34,6 +34,8 @@ pub use settings::Settings;
 pub use spread::Spread;
 use trainer::Trainer;
 
+/// The settings in a run folder.
+pub const CONFIG: &str = "config.toml";
 /// The checkpoint in a run folder that a run is resumed from.
 pub const LAST: &str = "last.safetensors";
 /// The checkpoint of the best epoch: that with the best accuracy under attack of the images that
@@ -57,6 +59,8 @@ pub struct Job<'a> {
     /// The run folder: gets `last.safetensors`, `best.safetensors`, `metrics.jsonl` and
     /// `tensorboard/`.
     pub folder: &'a Path,
+    /// What the folder's `config.toml` is to say, if it is to have one.
+    pub config: Option<&'a str>,
     /// Go on from the folder's `last.safetensors`; the result is to the bit that of a
     /// run that was never interrupted.
     pub resume: bool,
@@ -120,10 +124,11 @@ pub struct Outcome {
 /// `NAME.moment1`, `NAME.moment2`) starts at zero, averages (`NAME.ema`) at what they average.
 ///
 /// # Errors
-/// When a setting makes no sense or differs from the resumed run's, the images do not
-/// fit the model, the folder already holds a run, a file cannot be written, a program
+/// When a setting makes no sense, it, the data or the first weights differ from the resumed
+/// run's, the images do not fit the model, the folder already holds a run, a file cannot be written, a program
 /// cannot be compiled or run, or the loss or a parameter is no longer finite. The
-/// checkpoints that are there then stay as they are.
+/// checkpoints that are there then stay as they are, and a run that is refused leaves the
+/// folder as it was.
 pub fn train(job: &Job, on_event: &mut dyn FnMut(Event)) -> Result<Outcome> {
     let (training, held_out) = holdout::split(job.dataset, job.settings)?;
     let job = &Job { dataset: &training, ..*job };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crc32c::{crc32c, crc32c_append};
 use graphs::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,10 @@ pub(super) struct Position {
     images: usize,
     /// CRC-32C of the labels in order: tells whether the data are the same.
     labels: u32,
+    /// CRC-32C of the names and values that the run began with; checkpoints of versions before
+    /// have none.
+    #[serde(default)]
+    initial: Option<u32>,
     pub(super) epoch: Sums,
     pub(super) group: Sums,
     /// Images that the best epoch classified right: of those held out under attack, or else of
@@ -31,12 +36,20 @@ pub(super) struct Position {
 }
 
 impl Position {
-    pub(super) fn start(settings: &Settings, dataset: &Dataset) -> Position {
+    pub(super) fn start(
+        settings: &Settings,
+        dataset: &Dataset,
+        initial: &BTreeMap<String, Tensor>,
+    ) -> Position {
+        let sum = |sum, (name, tensor): (&String, &Tensor)| {
+            crc32c_append(crc32c_append(sum, name.as_bytes()), tensor.bytes())
+        };
         Position {
             step: 0,
             settings: settings.clone(),
             images: dataset.len(),
-            labels: crc32c::crc32c(bytemuck::cast_slice(dataset.labels())),
+            labels: crc32c(bytemuck::cast_slice(dataset.labels())),
+            initial: Some(initial.iter().fold(0, sum)),
             epoch: Sums::default(),
             group: Sums::default(),
             best: None,
@@ -47,7 +60,7 @@ impl Position {
     /// The position of a run like `self` that is to go on where `old` stands.
     ///
     /// # Errors
-    /// When the settings or the images differ.
+    /// When the settings, the images or the weights to begin with differ.
     pub(super) fn continued(self, old: Position) -> Result<Position> {
         self.settings.check_continues(&old.settings)?;
         if (self.images, self.labels) != (old.images, old.labels) {
@@ -56,6 +69,14 @@ impl Position {
                  give the same data and limit",
                 old.images, self.images
             )));
+        }
+        // The weights come from the checkpoint: another model would count for nothing.
+        if old.initial.is_some_and(|old| Some(old) != self.initial) {
+            return Err(Error::Setting(
+                "model: the run to resume began with other weights; give the model that it began \
+                 with, or start a run in another folder"
+                    .to_owned(),
+            ));
         }
         Ok(Position { settings: self.settings, ..old })
     }

@@ -57,6 +57,7 @@ fn run(
         dataset: &dataset(IMAGES, CLASSES),
         settings,
         folder,
+        config: None,
         resume,
         stop: &stop,
     };
@@ -124,6 +125,7 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
         dataset: &dataset(IMAGES, CLASSES),
         settings: &settings(),
         folder: &whole,
+        config: None,
         resume: false,
         stop: &stop,
     };
@@ -217,6 +219,7 @@ fn a_forgotten_parameter_does_not_start_at_zero() {
         dataset: &dataset(IMAGES, CLASSES),
         settings: &settings(),
         folder: folder.path(),
+        config: None,
         resume: false,
         stop: &AtomicBool::new(false),
     };

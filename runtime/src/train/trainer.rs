@@ -10,13 +10,13 @@ use super::averages::{Kept, decay_at};
 use super::holdout::Judge;
 use super::metrics::{Log, Span, Standing, Step};
 use super::position::{Position, check_tensors};
-use super::{Event, Job, LAST, OnCollapse, Outcome, Settings};
+use super::{CONFIG, Event, Job, LAST, OnCollapse, Outcome, Settings};
 use crate::checkpoint;
 use crate::data::{Batch, Dataset, Layout};
 use crate::engine::State;
 use crate::sessions::{Draws, Purpose, Sessions};
 use crate::target::Form;
-use crate::{Error, Result};
+use crate::{Error, Result, write_whole};
 
 pub(super) struct Trainer<'a> {
     pub(super) job: &'a Job<'a>,
@@ -42,7 +42,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Trainer<'a>> {
         let Job { settings, dataset, .. } = *job;
         settings.check()?;
-        let mut position = Position::start(settings, dataset);
+        let mut position = Position::start(settings, dataset, job.initial);
         let mut tensors = job.initial.clone();
         let path = job.folder.join(LAST);
         if job.resume {
@@ -73,7 +73,11 @@ impl<'a> Trainer<'a> {
         // Averages begin at what they average; a checkpoint has its own.
         let mut begin = kept.averages.iter().chain(&tensors);
         begin.try_for_each(|(name, tensor)| state.put(name, tensor))?;
+        // Nothing is refused from here on: what is there may be written over.
         std::fs::create_dir_all(job.folder).map_err(|error| Error::file(job.folder, error))?;
+        if let Some(config) = job.config {
+            write_whole(&job.folder.join(CONFIG), |file| file.write_all(config.as_bytes()))?;
+        }
         let log = Log::open(job.folder, position.step)?;
         let per_epoch = dataset.batches(settings.batch).len() as u64;
         let saved = (position.step, Instant::now());

@@ -1,6 +1,5 @@
 //! Training runs: the same seed, interruptions, what a run folder holds.
 
-use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -91,6 +90,17 @@ fn a_run_folder_is_complete_and_never_overwritten() {
     place.fails(1, &other, &["learning rate", "same settings"]);
     let fewer = format!("{} --resume", short.replace("--limit 8", "--limit 7"));
     place.fails(1, &fewer, &["8 images", "same data and limit"]);
+    for (right, wrong, part) in
+        [("--lr 0.003", "--lr=-1", "learning rate"), ("--alpha 0.02", "--alpha=-1", "alpha")]
+    {
+        place.fails(1, &format!("{} --resume", short.replace(right, wrong)), &[part]);
+    }
+    let nothing = short.replace("-o run", "-o typo");
+    place.fails(1, &format!("{nothing} --resume"), &["typo"]);
+    assert!(!place.path("typo").exists());
+    place.succeeds("convert net.onnx -o other.onnx --init-s 0.03");
+    let other = format!("{} --resume", short.replace("bayes.onnx", "other.onnx"));
+    place.fails(1, &other, &["model", "other weights", "another folder"]);
 }
 
 #[test]
@@ -178,27 +188,4 @@ fn a_trades_run_reports_its_divergence_and_a_posterior_its_spread() {
         &format!("{run} --epochs 3 --resume").replace("--kl-warmup 1.5", ""),
         &["kl warmup", "1.5"],
     );
-}
-
-#[test]
-fn figure_3_is_reproduced_and_the_models_are_not_made_again() {
-    let place = Place::new();
-    write_idx(&place.path("data"), "train", 12, 28);
-    write_idx(&place.path("data"), "t10k", 6, 28);
-    let line = "reproduce fig3 --preset fashion --data data -o out --limit 12 --epochs 1 \
-                --images 6 --samples 2 --engine tract";
-    let page = place.succeeds(line);
-    assert!(page.contains("| attacked | none | adv | bnn | adv-bnn | rse |"), "{page}");
-    assert!(page.contains("The two groups that the paper saw are"), "{page}");
-    let table = fs::read_to_string(place.path("out/fig3.csv")).expect("a table");
-    assert_eq!(table.lines().count(), 26);
-    for name in ["fig3.json", "fig3.svg", "fig3.png", "fig3.md", "fig3.sh"] {
-        assert!(place.path("out").join(name).exists(), "{name}");
-    }
-    let run = place.path("out/runs/adv-bnn/model.onnx");
-    let made = || fs::metadata(&run).and_then(|file| file.modified()).expect("a model");
-    let before = made();
-    assert!(place.succeeds(line).contains("The two groups"));
-    assert_eq!(made(), before);
-    place.fails(1, &line.replace("--epochs 1", "--epochs 2"), &["made by", "--epochs 1"]);
 }

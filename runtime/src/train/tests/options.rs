@@ -66,6 +66,7 @@ fn run(
         dataset: &dataset(IMAGES + HELD_OUT, CLASSES),
         settings,
         folder,
+        config: None,
         resume,
         stop: &stop,
     };
@@ -240,6 +241,7 @@ fn a_collapse_is_caught_and_the_best_epoch_kept() {
             dataset: &dataset(IMAGES + HELD_OUT, CLASSES),
             settings: &settings,
             folder: &path,
+            config: None,
             resume,
             stop: &AtomicBool::new(false),
         };
