@@ -40,9 +40,10 @@ pub(crate) struct Evaluation {
 }
 
 pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
-    let (settings, limit) = settings::settings(flags)?;
+    let (mut settings, limit) = settings::settings(flags)?;
     let mut network = model::read(&flags.model)?;
     model::normalize(&mut network, flags.normalize.as_deref())?;
+    settings::fit(&mut settings, flags, Programs::new(&network).classes()?);
     let split = data::split(&flags.split)?;
     let dataset = data::load(&flags.data, split, &network, limit, machine.quiet)?;
     let foreign = match &flags.ood {

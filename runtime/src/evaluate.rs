@@ -29,7 +29,7 @@ pub use journal::Notes;
 pub use results::{
     Attacked, BySamples, Foreign, Measured, Probe, Probes, Report, SCHEMA, Separation, Worst,
 };
-pub use settings::{EvalSettings, Progress, Subject};
+pub use settings::{EvalSettings, MOST_DRAWS, Progress, Subject};
 
 use evidence::Asked;
 use found::{Found, Run, left};

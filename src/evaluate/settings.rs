@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::Result;
 use runtime::attack::{AttackSpec, Norm};
-use runtime::evaluate::{Budget, EvalSettings};
+use runtime::evaluate::{Budget, EvalSettings, MOST_DRAWS};
 
 use crate::cli::Evaluate;
 use crate::misuse;
@@ -41,6 +41,9 @@ pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZero
     if flags.samples == 0 || flags.batch == 0 || flags.seeds == 0 {
         return Err(misuse("--samples, --batch and --seeds are at least 1"));
     }
+    if flags.samples.max(flags.seeds) as u64 > MOST_DRAWS {
+        return Err(misuse(format!("--samples and --seeds are at most {MOST_DRAWS}")));
+    }
     if flags.resume && flags.output.is_none() {
         return Err(misuse("--resume goes on with an evaluation in a folder; give it with -o DIR"));
     }
@@ -76,6 +79,16 @@ pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZero
         probing,
     };
     Ok((settings, flags.limit.or_else(|| NonZeroUsize::new(budget?.images()))))
+}
+
+/// Leaves out what a budget has chosen and a model of so few classes has no loss for.
+pub(super) fn fit(settings: &mut EvalSettings, flags: &Evaluate, classes: usize) {
+    if flags.budget.is_some() && flags.attack.is_empty() {
+        settings.attacks.retain(|spec| spec.least_classes() <= classes);
+    }
+    if let Some(probing) = &mut settings.probing {
+        probing.runs.retain(|(spec, _)| spec.least_classes() <= classes);
+    }
 }
 
 fn attacks(flags: &Evaluate) -> Result<Vec<AttackSpec>> {

@@ -10,7 +10,10 @@ use super::Evaluation;
 pub(crate) fn table(models: &[(&str, &Evaluation)]) -> Table {
     let mut header = vec!["attack".to_owned(), "radius".to_owned()];
     header.extend(models.iter().map(|(name, evaluation)| match name.is_empty() {
-        true => format!("accuracy, {} images", evaluation.report.images),
+        true => match evaluation.report.images {
+            1 => "accuracy, 1 image".to_owned(),
+            images => format!("accuracy, {images} images"),
+        },
         false => (*name).to_owned(),
     }));
     let mut table = new(&header);

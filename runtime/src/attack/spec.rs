@@ -101,6 +101,15 @@ impl AttackSpec {
         self.from.as_deref()
     }
 
+    /// How many classes a model needs so that its loss is defined.
+    pub fn least_classes(&self) -> usize {
+        match self.method {
+            Method::ApgdT => 4,
+            Method::ApgdDlr => 3,
+            _ => 1,
+        }
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text

@@ -40,6 +40,9 @@ pub struct Subject<'e> {
     pub notes: Option<Notes<'e>>,
 }
 
+/// The most draws of a prediction, and the most seeds.
+pub const MOST_DRAWS: u64 = 100_000;
+
 /// How far an evaluation is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
@@ -78,6 +81,10 @@ pub(super) fn check(settings: &EvalSettings) -> Result<()> {
     if settings.batch == 0 || settings.samples == 0 || settings.seeds == 0 {
         let reason = "the batch size, the samples and the seeds must be at least 1";
         return Err(Error::Setting(reason.to_owned()));
+    }
+    if settings.samples.max(settings.seeds) > MOST_DRAWS {
+        let reason = format!("the samples and the seeds are at most {MOST_DRAWS}");
+        return Err(Error::Setting(reason));
     }
     let probes = settings.probing.iter().flat_map(|probing| &probing.runs);
     let mut runs = settings.runs().chain(probes.map(|(spec, eps)| (spec, *eps)));

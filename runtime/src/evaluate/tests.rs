@@ -99,6 +99,8 @@ fn settings_and_labels_that_make_no_sense_are_refused() {
     assert!(
         error(&dataset(N, 3), &EvalSettings { samples: 0, ..good.clone() }).contains("samples")
     );
+    let endless = EvalSettings { samples: u64::MAX, seeds: u64::MAX, ..good.clone() };
+    assert!(error(&dataset(N, 3), &endless).contains("at most 100000"));
     assert!(error(&dataset(N, 4), &good).contains("the model has 3 classes"));
     let wrong = Dataset::new([1, 3, 3], vec![0; 9], vec![0], Vec::new()).unwrap();
     assert!(error(&wrong, &good).contains("the images are 1x3x3"));

@@ -58,7 +58,7 @@ pub(super) fn render(
 fn summary(heading: &Heading, report: &Report) -> Markup {
     html! {
         p.summary {
-            (report.images) " images of " (heading.data) "; the class is that of the mean softmax over "
+            (report.images) @if report.images == 1 { " image of " } @else { " images of " } (heading.data) "; the class is that of the mean softmax over "
             (report.samples) @if report.samples == 1 { " draw" } @else { " draws" }
             " of the weights. The attacker knows the model, the means and the log-stds, but not the draws of the prediction. "
             "Radii are in units of pixels in [0, 1]. Engine " (heading.engine) ", seed " (heading.seed) "."

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use graphs::{Fact, Graph, Kind, Model, Op, Role, Tensor, Value};
 use serde_json::Value as Json;
 
-use super::Place;
+use super::{Place, write_idx};
 
 fn assets() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets")
@@ -219,4 +219,21 @@ fn transfer_prints_and_writes_the_documented_matrix() {
     place.fails(2, &arguments.replace("0.06", "0"), &["--eps 0", "above 0"]);
     let circle = format!("{arguments} --attack transfer:from=net.onnx");
     place.fails(2, &circle, &["transfer:from=net.onnx", "pgd"]);
+}
+
+#[test]
+fn a_budget_is_for_models_of_two_classes_too() {
+    let place = Place::new();
+    place.succeeds("new small-cnn -o two.onnx --input 1x28x28 --classes 2");
+    write_idx(&place.path("data"), "t10k", 2, 28);
+    let flags = "evaluate two.onnx --data data --engine tract --eps 0.1";
+    let report = place.json(&format!("{flags} --budget quick --json"));
+    assert!(report["attacks"].as_array().expect("a list").len() > 3);
+    let checks = report["checks"].as_array().expect("a list").iter();
+    let other_loss = |check: &&Json| check["check"].as_str().is_some_and(|c| c.contains("loss"));
+    let idle = checks.filter(other_loss).map(|check| check["verdict"].clone());
+    assert_eq!(idle.collect::<Vec<Json>>(), ["NOT RUN"]);
+    // What is asked for is not left out.
+    place.fails(1, &format!("{flags} --budget quick --attack apgd-dlr"), &["DLR", "three"]);
+    place.fails(2, &format!("{flags} --samples 100001"), &["--samples", "100000"]);
 }

@@ -44,8 +44,7 @@ pub(super) fn perturbations(evidence: &Evidence) -> Check {
     let Some(farthest) = evidence.farthest else { return not_run(NAME, "no attack was run") };
     let outside = evidence.outside;
     let detail = format!(
-        "the farthest is at {farthest:.6} of its radius, {outside} are outside; an attack that \
-         leaves the ball ends the evaluation"
+        "{outside} outside, the farthest at {farthest:.6} of its radius; attacks fail there"
     );
     judged(NAME, outside == 0, detail)
 }
