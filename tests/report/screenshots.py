@@ -65,7 +65,8 @@ class Browser:
 def look(page, folder, name, width):
     """One screenshot; returns what is wrong."""
     wrong = []
-    with tempfile.TemporaryDirectory() as profile:
+    # Processes of the browser may write to it still when the first one has ended.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(profile)
         try:
             for domain in ["Page", "Network", "Log", "Runtime"]:
