@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use graphs::{Model, NodeId, Value};
 
 use crate::pass::{Pass, Pipeline};
-use crate::{FixBatch, Fold, Result, noise_layers, variational};
+use crate::{FixBatch, Fold, Result, variational};
 
 /// An estimate in bytes: engines reuse and fuse, so they may need less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,7 @@ pub struct Activations {
 pub fn activations(model: &Model, batch: usize) -> Result<Activations> {
     let mut model = model.clone();
     Pipeline::opening().then(FixBatch(batch)).run(&mut model)?;
-    variational::expand(&mut model.graph, |_, _| Ok(None))?;
-    noise_layers::expand(&mut model.graph, |_, _| Ok(None))?;
+    variational::expand_means(&mut model.graph)?;
     Fold.run(&mut model)?;
     model.graph.sweep();
     let graph = &model.graph;

@@ -4,7 +4,7 @@
 
 use graphs::{Op, Value};
 
-use crate::loss::one_hot;
+use crate::loss::pick;
 use crate::{Result, Tape};
 
 /// Keeps the ratio finite where the logits in it are all equal.
@@ -17,7 +17,7 @@ const LEAST: f64 = 1e-12;
 /// When there are fewer than three classes.
 pub(crate) fn untargeted(tape: &mut Tape, logits: Value, labels: Value) -> Result<Value> {
     let [first, second, third] = greatest(tape, logits, "three")?;
-    let own = at(tape, logits, labels)?;
+    let own = pick(tape, logits, labels)?;
     let leads = tape.apply("Equal", &[own, first])?;
     let other = tape.apply("Where", &[leads, second, first])?;
     ratio(tape, [own, other], [first, third])
@@ -35,7 +35,7 @@ pub(crate) fn targeted(
     targets: Value,
 ) -> Result<Value> {
     let [first, _, third, fourth] = greatest(tape, logits, "four")?;
-    let [own, target] = [at(tape, logits, labels)?, at(tape, logits, targets)?];
+    let [own, target] = [pick(tape, logits, labels)?, pick(tape, logits, targets)?];
     let sum = tape.apply("Add", &[third, fourth])?;
     let half = tape.number(0.5, sum)?;
     let middle = tape.apply("Mul", &[sum, half])?;
@@ -71,12 +71,4 @@ fn greatest<const K: usize>(tape: &mut Tape, logits: Value, count: &str) -> Resu
         *value = tape.reshape(column, &[n])?;
     }
     Ok(found)
-}
-
-/// The logit of the class at `indices` int64 `[N]`, `[N]`.
-fn at(tape: &mut Tape, logits: Value, indices: Value) -> Result<Value> {
-    let classes = tape.shape(logits)?.get(1).copied().unwrap_or(0);
-    let hot = one_hot(tape, indices, classes, logits)?;
-    let picked = tape.apply("Mul", &[logits, hot])?;
-    tape.reduce_sum(picked, &[1], false)
 }

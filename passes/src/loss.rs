@@ -83,13 +83,9 @@ pub(crate) fn logits(tape: &mut Tape) -> Result<Value> {
 /// # Errors
 /// When the logits are not of shape `[N, classes]`.
 pub(crate) fn cross_entropy(tape: &mut Tape, logits: Value, labels: Value) -> Result<Value> {
-    let shape = tape.shape(logits)?;
-    let classes = shape.get(1).copied().unwrap_or(0);
     let log = tape.op(Op::new("LogSoftmax").with("axis", -1), &[logits])?;
-    let hot = one_hot(tape, labels, classes, logits)?;
-    let picked = tape.apply("Mul", &[log, hot])?;
-    let sum = tape.reduce_sum(picked, &[1], false)?;
-    tape.apply("Neg", &[sum])
+    let picked = pick(tape, log, labels)?;
+    tape.apply("Neg", &[picked])
 }
 
 /// Cross-entropy of each example to the uniform distribution, `[N]`: the mean over the classes
@@ -104,7 +100,8 @@ pub(crate) fn uniform_cross_entropy(tape: &mut Tape, logits: Value) -> Result<Va
     tape.apply("Neg", &[mean])
 }
 
-/// KL(softmax(p) || softmax(q)) of each example, `[N]`, for logits p and q `[N, classes]`.
+/// KL(softmax(p) || softmax(q)) of each example, `[N]`, for logits p and q `[N, classes]`. A
+/// class that p leaves no probability, as one with a logit of -inf, adds nothing.
 ///
 /// # Errors
 /// When they are not of one shape.
@@ -112,28 +109,30 @@ pub(crate) fn divergence(tape: &mut Tape, p: Value, q: Value) -> Result<Value> {
     let log_softmax = || Op::new("LogSoftmax").with("axis", -1);
     let [log_p, log_q] = [tape.op(log_softmax(), &[p])?, tape.op(log_softmax(), &[q])?];
     let weights = tape.apply("Exp", &[log_p])?;
+    let zero = tape.number(0.0, weights)?;
+    let counts = tape.apply("Greater", &[weights, zero])?;
     let difference = tape.apply("Sub", &[log_p, log_q])?;
+    let difference = tape.apply("Where", &[counts, difference, zero])?;
     let products = tape.apply("Mul", &[weights, difference])?;
     tape.reduce_sum(products, &[1], false)
 }
 
-/// `[N, classes]` of the type of `like`: 1 at the label, 0 elsewhere.
+/// The value of each example at a class, `[N]`, of values `[N, classes]` and indices int64 `[N]`.
+/// The others do not count, whatever they are: a logit of -inf is that of a class that a model
+/// rules out.
 ///
 /// # Errors
-/// When `like` is not of a known type.
-pub(crate) fn one_hot(
-    tape: &mut Tape,
-    labels: Value,
-    classes: usize,
-    like: Value,
-) -> Result<Value> {
+/// When the values are not of a known float type and shape `[N, classes]`.
+pub(crate) fn pick(tape: &mut Tape, values: Value, indices: Value) -> Result<Value> {
+    let classes = tape.shape(values)?.get(1).copied().unwrap_or(0);
     let all: Vec<i64> = (0..classes as i64).collect();
     let all = tape.ints(&all);
-    let count = tape.shape(labels)?.first().copied().unwrap_or(0);
-    let column = tape.reshape(labels, &[count, 1])?;
+    let count = tape.shape(indices)?.first().copied().unwrap_or(0);
+    let column = tape.reshape(indices, &[count, 1])?;
     let equal = tape.apply("Equal", &[column, all])?;
-    let dtype = tape.dtype(like)?;
-    tape.cast(equal, dtype)
+    let zero = tape.number(0.0, values)?;
+    let picked = tape.apply("Where", &[equal, values, zero])?;
+    tape.reduce_sum(picked, &[1], false)
 }
 
 /// The number of examples whose greatest logit is at the label, a float32 scalar.

@@ -25,7 +25,7 @@ pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Res
     Pipeline::opening().then(FixBatch(batch)).run(&mut model)?;
     variational::expand(&mut model.graph, |graph, posterior| {
         let fact = graph.fact(posterior.mean).clone();
-        Ok(Some(graph.input(&format!("{}.noise", posterior.name), Role::Noise, fact)))
+        Ok(Some(graph.input(&format!("{}{}", posterior.name, names::NOISE), Role::Noise, fact)))
     })?;
     noise_layers::open(&mut model)?;
     let targets = targets(&model.graph, wrt)?;

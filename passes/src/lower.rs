@@ -8,14 +8,14 @@
 //! - Dropout in training, Bernoulli and the sources that are like an argument: tract
 //!   refuses them, and what is drawn in two places has to agree;
 //! - pools of a norm, and losses: tract has none, or wrong ones;
-//! - products in float16 behind a Transpose: ONNX Runtime crashes when it loads them;
+//! - products behind a Transpose in float16: ONNX Runtime crashes when it loads them;
 //! - what [`ops::plain`] knows of operators that move elements.
 
 use graphs::{Graph, Kind, Model, NodeId, Value};
 
+use crate::half_transpose::transpose_halves_in_single;
 use crate::ops::{self, Body, Call, Gradient, Site};
 use crate::pass::Pass;
-use crate::swap::swap_half_products;
 use crate::{Error, Result, Tape, statistics};
 
 /// Rewrites what not every engine runs. All facts must be known (see [`crate::Fold`]).
@@ -34,7 +34,7 @@ impl Pass for Lower {
         // What takes a node's place may have to be lowered in its turn, but not for ever.
         for _ in 0..ROUNDS {
             if !round(&mut model.graph)? {
-                return swap_half_products(&mut model.graph);
+                return transpose_halves_in_single(&mut model.graph);
             }
         }
         Err(Error::Model(format!("{ROUNDS} rounds of lowering came to no end; please report it")))

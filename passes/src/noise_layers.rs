@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use graphs::names::NOISE;
 use graphs::{Attribute, DType, Fact, Graph, Model, NodeId, NodeSet, Op, Role, Tensor, Value};
 
 use crate::naming::Names;
@@ -51,7 +52,7 @@ impl Pass for NoiseLayers {
                 continue;
             };
             let base = format!("{}/noise", graph.node(id).name);
-            let name = names.claim_family(base.trim_start_matches('/'), &["", ".noise", ".std"]);
+            let name = names.claim_family(base.trim_start_matches('/'), &["", NOISE, ".std"]);
             let std = if first { self.first } else { self.later };
             let mut op = Op::new(GAUSSIAN).with(STD, std);
             DOMAIN.clone_into(&mut op.domain);
@@ -97,7 +98,7 @@ pub struct NoiseLayer {
 impl NoiseLayer {
     /// The name of the input that brings its noise.
     pub(crate) fn input(&self) -> String {
-        format!("{}.noise", self.name)
+        format!("{}{NOISE}", self.name)
     }
 }
 
@@ -184,8 +185,7 @@ pub(crate) fn shapes(model: &Model) -> Result<HashMap<NodeId, Vec<usize>>> {
     if crate::fixed_batch(&probe.graph).is_none() {
         Pipeline::new().then(FixBatch(1)).run(&mut probe)?;
     }
-    variational::expand(&mut probe.graph, |_, _| Ok(None))?;
-    expand(&mut probe.graph, |_, _| Ok(None))?;
+    variational::expand_means(&mut probe.graph)?;
     Fold.run(&mut probe)?;
     let shape = |layer: &NoiseLayer| {
         let reason = || Error::Node {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use graphs::{Dim, Graph, Kind, Model, NodeId};
+use graphs::{Attribute, Dim, Graph, Kind, Model, NodeId};
 
 use crate::pass::Pass;
 use crate::{Error, Result};
@@ -19,17 +19,23 @@ struct Size {
     size: usize,
 }
 
+/// Far more than an axis of any tensor that fits into memory beside another one.
+const MOST: usize = i32::MAX as usize;
+
 impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Size, String> {
         let wrong = || format!("`{text}`: write NAME=SIZE, as in sequence=128");
         let (dimension, size) = text.rsplit_once('=').ok_or_else(wrong)?;
+        if dimension.is_empty() || size.is_empty() || !size.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(wrong());
+        }
         match size.parse() {
-            Ok(size) if size > 0 && !dimension.is_empty() => {
+            Ok(size) if (1..=MOST).contains(&size) => {
                 Ok(Size { dimension: dimension.to_owned(), size })
             }
-            _ => Err(wrong()),
+            _ => Err(format!("`{text}`: SIZE is 1 to {MOST}")),
         }
     }
 }
@@ -66,11 +72,7 @@ impl Pass for FixSizes {
                     fix(graph, id, |i, _| i == axis, *size);
                 }
             }
-            // What else the file says of the dimension.
-            let ids: Vec<NodeId> = graph.ids().collect();
-            for id in ids {
-                fix(graph, id, |_, dim| *dim == Dim::Named(dimension.clone()), *size);
-            }
+            fix_stated(graph, dimension, *size);
         }
         Ok(())
     }
@@ -92,6 +94,20 @@ fn open(graph: &Graph) -> Vec<(String, String, (NodeId, usize))> {
         }
     }
     found
+}
+
+/// Fixes what else a file says of a dimension, in bodies too: its name is one for the whole file.
+fn fix_stated(graph: &mut Graph, dimension: &str, size: usize) {
+    let named = |dim: &Dim| matches!(dim, Dim::Named(name) if name == dimension);
+    for id in graph.ids().collect::<Vec<NodeId>>() {
+        fix(graph, id, |_, dim| named(dim), size);
+        let Kind::Op(op) = &mut graph.node_mut(id).kind else { continue };
+        for attribute in op.attributes.values_mut() {
+            if let Attribute::Graph(body) = attribute {
+                fix_stated(body, dimension, size);
+            }
+        }
+    }
 }
 
 /// Gives the dimensions of a node's outputs that `which` chooses, by axis and dimension, a
@@ -154,9 +170,33 @@ mod tests {
         assert_eq!(one, ["int64[N,5]", "int64[N,sequence,?]", "int64[N,sequence]"]);
         let error = fixed(&["length=5"]).expect_err("none").to_string();
         assert!(error.contains("`length`; open are: N, mask:2, sequence"), "{error}");
-        for text in ["sequence", "sequence=", "=5", "sequence=0", "sequence=-1"] {
-            assert!(FixSizes::parse(&[text.to_owned()]).is_err(), "{text}");
+        for text in ["sequence", "sequence=", "=5", "sequence=-1"] {
+            let error = FixSizes::parse(&[text.to_owned()]).expect_err("no size");
+            assert!(error.contains("write NAME=SIZE"), "{text}: {error}");
         }
+        for size in ["0", "2147483648", "1000000000000000000", "99999999999999999999"] {
+            let error = FixSizes::parse(&[format!("sequence={size}")]).expect_err("no size");
+            assert!(error.contains("SIZE is 1 to 2147483647"), "{size}: {error}");
+        }
+    }
+
+    #[test]
+    fn bodies_say_the_size_too() {
+        let mut body = Graph::new("branch");
+        let shape = vec![Dim::Named("N".to_owned()), Dim::Named("sequence".to_owned())];
+        let fact = Fact { dtype: Some(DType::I64), shape: Some(shape) };
+        let y = body.op("inner", Op::new("Neg"), &[], vec![fact]);
+        body.output("y", y.into());
+        let mut model = model();
+        let op = Op::new("If").with("then_branch", Attribute::Graph(Box::new(body)));
+        let id = model.graph.op("if", op, &[], vec![Fact::default()]);
+        FixSizes::parse(&["sequence=5".to_owned()])
+            .expect("a size")
+            .run(&mut model)
+            .expect("there");
+        let branch = &model.graph.node(id).op().expect("a call").attributes["then_branch"];
+        let Attribute::Graph(body) = branch else { panic!("no body") };
+        assert_eq!(body.fact(body.outputs[0].value).to_string(), "int64[N,5]");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Every form that the gradients of convolutions and max pools can take, as programs that can be
 //! timed beside the one that is chosen.
 
-use graphs::{Fact, Graph, Kind, Model, NodeId, Program, Role, Value};
+use graphs::{Fact, Graph, Model, NodeId, Op, Program, Role, Value};
 
 use crate::gradient::pullback;
 use crate::ops::{Alternative, Alternatives, Forms, alternatives};
@@ -43,18 +43,18 @@ pub fn trials(model: &Model, build: Build) -> Result<Vec<Trial>> {
     let mut trials: Vec<(String, Trial)> = Vec::new();
     for id in graph.op_order()? {
         let node = graph.node(id);
+        let Some(op) = node.op() else { continue };
         let arguments = graph.arguments(id).into_iter().flatten();
         let facts: Vec<String> = arguments.map(|v| graph.fact(v).to_string()).collect();
         for Alternatives { gradient, argument, forms } in alternatives(&graph, id, build.platform)?
         {
-            let Some(op) = node.op() else { continue };
             let key = format!("{gradient} {facts:?} {:?}", op.attributes);
             if let Some((_, alike)) = trials.iter_mut().find(|(known, _)| *known == key) {
                 alike.nodes.push(node.name.clone());
                 continue;
             }
             let form = |Alternative { name, forms, chosen }| {
-                Ok(Form { name, chosen, program: program(&graph, id, argument, forms)? })
+                Ok(Form { name, chosen, program: program(&graph, (id, op), argument, forms)? })
             };
             let forms = forms.into_iter().map(form).collect::<Result<_>>()?;
             let call = format!("{} {}", op.op_type, facts.join(" "));
@@ -65,8 +65,8 @@ pub fn trials(model: &Model, build: Build) -> Result<Vec<Trial>> {
     Ok(trials.into_iter().map(|(_, trial)| trial).collect())
 }
 
-/// The gradient of node `id` with respect to its argument `slot`.
-fn program(graph: &Graph, id: NodeId, slot: usize, forms: Forms) -> Result<Program> {
+/// The gradient of a node, a call of `op`, with respect to its argument `slot`.
+fn program(graph: &Graph, (id, op): (NodeId, &Op), slot: usize, forms: Forms) -> Result<Program> {
     let mut trial = Graph::new("trial");
     let mut arguments: Vec<Option<Value>> = Vec::new();
     for (i, argument) in graph.arguments(id).into_iter().enumerate() {
@@ -76,7 +76,6 @@ fn program(graph: &Graph, id: NodeId, slot: usize, forms: Forms) -> Result<Progr
         }));
     }
     let node = graph.node(id);
-    let Kind::Op(op) = &node.kind else { return Ok(Program::new(Model::new(trial), &[])) };
     let dy = trial.input("dy", Role::State, node.outputs.first().cloned().unwrap_or_default());
     let tape = &mut Tape::new(&mut trial, "trial");
     tape.forms = forms;

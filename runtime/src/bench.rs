@@ -114,7 +114,8 @@ pub fn time(engine: &dyn Engine, program: &Program, repetitions: usize) -> Resul
         let name = &graph.node(id).name;
         let shape = graph.fact(id.into()).known_shape();
         let shape = shape.ok_or_else(|| Error::Setting(format!("`{name}` has no fixed shape")))?;
-        let count = graphs::element_count(&shape).unwrap_or(usize::MAX);
+        let count = graphs::element_count(&shape)
+            .ok_or_else(|| Error::Setting(format!("`{name}` of {shape:?} is too large")))?;
         let key = Key::new(0, 0, hash_name(name));
         let numbers = (0..count as u64).map(|i| key.words(i)[0] as f32 / 2f32.powi(32));
         state.put(name, &Tensor::new(&shape, numbers.collect::<Vec<_>>())?)?;

@@ -54,7 +54,10 @@ pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZero
     }
     let probing = match (budget, probed) {
         (Some(budget), Some(eps)) => {
-            let probing = budget.probing(eps, &surrogates);
+            // Where every attack is of L2, so are those that are compared.
+            let l2 = !attacks.is_empty() && attacks.iter().all(|a| a.norm() == Norm::L2);
+            let norm = if l2 { Norm::L2 } else { Norm::Linf };
+            let probing = budget.probing(norm, eps, &surrogates);
             Some(probing.map_err(|error| misuse(format!("--surrogate: {error}")))?)
         }
         (Some(_), None) => {

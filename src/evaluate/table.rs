@@ -29,8 +29,12 @@ pub(crate) fn table(models: &[(&str, &Evaluation)]) -> Table {
     for (i, attacked) in first.report.attacks.iter().enumerate() {
         let rows = || models.iter().filter_map(|(_, e)| e.report.attacks.get(i));
         // Draws collapse to one for a plain model, so the greatest number is the request.
-        let most = rows().map(|row| &row.attack).max_by_key(|attack| attack.draws);
-        let name = most.unwrap_or(&attacked.attack).title();
+        let reports = || models.iter().map(|(_, e)| &e.report);
+        let named = reports().zip(rows()).max_by_key(|(_, row)| row.attack.draws);
+        let mut name = named.map_or_else(String::new, |(report, row)| report.title(&row.attack));
+        if alone && attacked.tried < first.report.images {
+            name = format!("{name}, tried on {}", attacked.tried);
+        }
         let cells = rows().map(|row| of(&row.measured)).collect();
         row(name, radius(attacked.attack.norm, attacked.attack.eps), cells);
     }
@@ -60,7 +64,7 @@ pub(super) fn uncertainty(report: &Report) -> Table {
     for attacked in report.attacks.iter().filter(|attacked| attacked.attack.eps > 0.0) {
         let shown = radius(attacked.attack.norm, attacked.attack.eps);
         let area = attacked.auroc.map(|areas| areas.predictive_entropy);
-        row(attacked.attack.title(), shown, &attacked.measured, area);
+        row(report.title(&attacked.attack), shown, &attacked.measured, area);
     }
     if let Some(foreign) = &report.ood {
         let scores = [foreign.predictive_entropy, foreign.mutual_information];

@@ -79,57 +79,103 @@ fn the_loss_is_float32_and_gradients_are_of_the_type_of_their_source() {
     assert_eq!(found.len(), BATCH * 2 * 8 * 8);
 }
 
-/// A product of tokens that stand before the images, as in attention: ONNX Runtime merges it
-/// with the Transpose, and for float16 would crash when it loads that.
-#[test]
-fn products_of_transposed_tokens_load() {
-    let net = |dtype: DType| {
+/// A product with tokens that stand before the images, as in attention.
+#[derive(Clone, Copy, Debug)]
+struct Tokens {
+    perm: [usize; 3],
+    /// Whether they stand behind the weight.
+    right: bool,
+    /// What stands between the Transpose and the product.
+    between: Option<&'static str>,
+}
+
+impl Tokens {
+    fn net(self, dtype: DType) -> Model {
         let mut graph = Graph::new("tokens");
         let x = graph.input("input", Role::Data, Fact::new(dtype, &[2, 4, 6]));
-        let weight = (0..30).map(|i| (i * 7 % 11) as f32 / 8.0 - 0.5).collect();
-        let weight = Tensor::new(&[6, 5], weight).expect("30 values");
-        let weight = if dtype == DType::F16 { halves(&weight) } else { weight };
-        let w = graph.initializer("w", weight);
         let tape = &mut Tape::new(&mut graph, "net");
-        let tokens = tape.transpose(x, &[1, 0, 2]).expect("three axes");
-        let product = tape.apply("MatMul", &[tokens, w]).expect("of one size");
-        let axes = tape.ints(&[0]);
+        let mut tokens = tape.transpose(x, &self.perm).expect("three axes");
+        let shape = tape.shape(tokens).expect("known");
+        tokens = match self.between {
+            Some("Cast") => {
+                let wide = tape.cast(tokens, DType::F32).expect("floats");
+                tape.cast(wide, dtype).expect("floats")
+            }
+            Some("Reshape") => {
+                let more = tape.reshape(tokens, &[1, shape[0], shape[1], shape[2]]);
+                tape.reshape(more.expect("as many"), &shape).expect("as many")
+            }
+            Some("Mul") => {
+                let half = tape.number(0.5, tokens).expect("a float");
+                tape.apply("Mul", &[tokens, half]).expect("a product")
+            }
+            Some(op) => tape.apply(op, &[tokens]).expect("one argument"),
+            None => tokens,
+        };
+        let shape = if self.right { [5, shape[1]] } else { [shape[2], 5] };
+        let weight = (0..shape.iter().product()).map(|i| (i * 7 % 11) as f32 / 8.0 - 0.5).collect();
+        let weight = Tensor::new(&shape, weight).expect("as many values");
+        let weight = if dtype == DType::F16 { halves(&weight) } else { weight };
+        let w = tape.graph.initializer("w", weight);
+        let pair = if self.right { [w, tokens] } else { [tokens, w] };
+        let mut y = tape.apply("MatMul", &pair).expect("of one size");
+        // Logits of the images, wherever those have come to.
+        let images = self.perm.iter().position(|axis| *axis == 0).expect("an axis");
+        let rest: Vec<usize> = (0..3).filter(|axis| *axis != images).collect();
+        let order = [images, rest[0], rest[1]];
+        y = tape.transpose(y, &order).expect("three axes");
+        let axes = tape.ints(&[1]);
         let mean = Op::new("ReduceMean").with("keepdims", 0i64);
-        let y = tape.op(mean, &[product, axes]).expect("an axis");
+        y = tape.op(mean, &[y, axes]).expect("an axis");
         graph.output("logits", y);
         Model::new(graph)
-    };
-    let tokens = (0..48).map(|i| (i * 5 % 13) as f32 / 8.0).collect();
-    let tokens = Tensor::new(&[2, 4, 6], tokens).expect("48 values");
-    let run = |model: &Model, input: Tensor| {
-        let mut feeds = Values::from([("input".to_owned(), input)]);
-        if model.graph.source(names::LABELS).is_some() {
-            feeds.insert(names::LABELS.to_owned(), labels(2));
+    }
+
+    /// What is made of it in float16 loads, and is what is made of it in float32.
+    fn check(self, make: &dyn Fn(Model) -> Model, outputs: &[&str]) {
+        let tokens = (0..48).map(|i| (i * 5 % 13) as f32 / 8.0).collect();
+        let tokens = Tensor::new(&[2, 4, 6], tokens).expect("48 values");
+        let run = |model: &Model, input: Tensor| {
+            let mut feeds = Values::from([("input".to_owned(), input)]);
+            if model.graph.source(names::LABELS).is_some() {
+                feeds.insert(names::LABELS.to_owned(), labels(2));
+            }
+            let mut runner = Runner::of_model(onnxruntime(), model).expect("a session");
+            runner.run(&feeds).expect("a run")
+        };
+        let single = run(&make(self.net(DType::F32)), tokens.clone());
+        let half = run(&make(self.net(DType::F16)), halves(&tokens));
+        for &output in outputs {
+            let found = doubles(&half[output]).iter().map(|&v| v as f32).collect();
+            let found = Tensor::new(single[output].shape(), found).expect("as many values");
+            assert_close(&found, &single[output], TOLERANCE, &format!("{output} of {self:?}"));
         }
-        let mut runner = Runner::of_model(onnxruntime(), model).expect("a session");
-        runner.run(&feeds).expect("a run")
-    };
-    let both = |make: &dyn Fn(Model) -> Model, output: &str| {
-        let single = run(&make(net(DType::F32)), tokens.clone());
-        let half = run(&make(net(DType::F16)), halves(&tokens));
-        let found = doubles(&half[output]).iter().map(|&v| v as f32).collect();
-        let found = Tensor::new(single[output].shape(), found).expect("as many values");
-        assert_close(&found, &single[output], TOLERANCE, output);
-    };
+    }
+}
+
+/// ONNX Runtime merges such a product with the Transpose, and for float16 would crash when it
+/// loads that.
+#[test]
+fn products_of_transposed_tokens_load() {
     let mean = |net| {
         let converted = convert(net, InitStd::Moped(0.1));
         export(&converted, &Mode::Mean, 18).expect("an export")
     };
-    both(&mean, names::PROBABILITIES);
     // The network of an ensemble is the body of a Scan.
     let ensemble = |net| {
         let converted = convert(net, InitStd::Constant(1e-4));
         let mode = Mode::Stochastic { noise: Noise::Random, samples: 3, functions: false };
         export(&converted, &mode, 18).expect("an export")
     };
-    both(&ensemble, names::PROBABILITIES);
     let wanted = ["input".to_owned(), "w".to_owned()];
     let gradient = |net: Model| loss_gradient(&net, Some(2), &wanted).expect("a gradient");
-    both(&gradient, "input.grad");
-    both(&gradient, "w.grad");
+    let plain = Tokens { perm: [1, 0, 2], right: false, between: None };
+    let others = ["Cast", "Identity", "Reshape", "Mul"];
+    let others = others.map(|between| Tokens { between: Some(between), ..plain });
+    let turned = Tokens { perm: [1, 2, 0], right: true, between: None };
+    for tokens in [plain, turned].into_iter().chain(others) {
+        tokens.check(&mean, &[names::PROBABILITIES]);
+        tokens.check(&ensemble, &[names::PROBABILITIES]);
+        tokens.check(&gradient, &["input.grad", "w.grad"]);
+    }
 }

@@ -172,10 +172,9 @@ fn the_attack_of_trades_climbs_the_divergence() {
             assert!((step - 0.01 * slope.signum()).abs() < 1e-6, "{step} along {slope}");
         }
         // At the clean images there is neither loss nor slope.
-        let (losses, gradient, moved) = step(&clean);
+        let (losses, gradient, _) = step(&clean);
         assert!(losses.iter().all(|loss| loss.abs() < 1e-6));
         assert!(doubles(&gradient).iter().all(|slope| slope.abs() < 1e-6));
-        assert!(doubles(&moved).iter().zip(doubles(&clean)).all(|(a, b)| (a - b).abs() <= 0.0101));
     }
 }
 

@@ -29,3 +29,4 @@ mod platforms;
 mod priors;
 mod programs;
 mod randlayer;
+mod ruled_out;

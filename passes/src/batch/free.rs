@@ -6,7 +6,7 @@ use graphs::{Dim, Graph, Kind, NodeId, NodeSet, Value};
 
 use super::axis::{Held, candidates};
 use crate::naming::Names;
-use crate::{Error, Result, fold, noise_layers, variational};
+use crate::{Error, Result, fold, variational};
 
 /// A batch size that divides no size of a real model: prime, and out of the way.
 pub(super) const STRANGE: usize = 65_521;
@@ -55,8 +55,7 @@ pub(super) struct Probe<'g> {
 impl Probe<'_> {
     fn new<'g>(graph: &'g mut Graph, inputs: &[Value], baked: usize) -> Result<Probe<'g>> {
         let mut fixed = graph.clone();
-        variational::expand(&mut fixed, |_, _| Ok(None))?;
-        noise_layers::expand(&mut fixed, |_, _| Ok(None))?;
+        variational::expand_means(&mut fixed)?;
         let mut strange = fixed.clone();
         for &input in inputs.iter().filter(|v| first(graph, **v) == Some(&Dim::Known(baked))) {
             super::set_first(&mut strange, input, &Dim::Known(STRANGE));

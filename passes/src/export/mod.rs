@@ -8,8 +8,8 @@ use std::collections::HashMap;
 
 use graphs::{DType, Dim, Fact, Graph, Kind, Model, NodeId, Op, Role, Tensor, Value, names};
 
+use crate::half_transpose::transpose_halves_in_single;
 use crate::pass::Pipeline;
-use crate::swap::swap_half_products;
 use crate::variational::{self, Posterior};
 use crate::{Error, Result, fixed_batch, loss, noise_layers, try_free_batch};
 
@@ -75,10 +75,7 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
     };
     let random = Randomness { noise, posteriors: &posteriors, shapes: &shapes };
     match mode {
-        Mode::Mean => {
-            variational::expand(&mut model.graph, |_, _| Ok(None))?;
-            noise_layers::expand(&mut model.graph, |_, _| Ok(None))?;
-        }
+        Mode::Mean => variational::expand_means(&mut model.graph)?,
         Mode::Frozen(_) if !layers.is_empty() => {
             let reason = "its noise layers draw anew for every image, so no draw can be frozen; export with --mode mean or stochastic";
             return Err(Error::Model(reason.to_owned()));
@@ -100,7 +97,7 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
             ensemble::ensemble(&mut model.graph, &random, *samples)?;
         }
     }
-    swap_half_products(&mut model.graph)?;
+    transpose_halves_in_single(&mut model.graph)?;
     describe(&mut model, mode);
     model.opsets.insert(String::new(), opset);
     model.opsets.remove("ai.onnx");
@@ -228,7 +225,7 @@ fn stochastic(
         }
         _ => {
             let input = |(posterior, shape): (&Posterior, &Vec<usize>)| {
-                let name = format!("{}.noise", posterior.name);
+                let name = format!("{}{}", posterior.name, names::NOISE);
                 graph.input(&name, Role::Noise, Fact::new(DType::F32, shape))
             };
             posteriors.iter().zip(&shapes).map(input).collect()

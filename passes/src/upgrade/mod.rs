@@ -21,6 +21,7 @@ mod windows;
 use graphs::{Attribute, Graph, Kind, Model, NodeId, OPSET};
 
 use self::site::Site;
+pub(crate) use self::types::note_type;
 use crate::naming::Names;
 use crate::pass::Pass;
 use crate::{Error, Result};
@@ -103,7 +104,7 @@ fn upgrade(graph: &mut Graph, names: &mut Names, from: i64) -> Result<()> {
         for body in bodies(graph, id) {
             upgrade(body, names, from)?;
         }
-        types::note(graph, id);
+        types::note_type(graph, id);
         let Some(mut site) = Site::of(graph, names, id, from) else { continue };
         if from < OPSET {
             for version in from + 1..=OPSET {

@@ -174,7 +174,7 @@ impl<'a> Site<'a> {
     ) -> NodeId {
         let name = self.name(&op.op_type);
         let id = self.graph.op(&name, op, arguments, vec![Fact::default(); outputs]);
-        types::note(self.graph, id);
+        types::note_type(self.graph, id);
         id
     }
 

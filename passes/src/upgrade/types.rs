@@ -194,7 +194,7 @@ pub(super) fn result(graph: &Graph, id: NodeId) -> Option<DType> {
 
 /// Notes what [`result`] says where the file says nothing: constants that a rule adds have to
 /// be of the same type.
-pub(super) fn note(graph: &mut Graph, id: NodeId) {
+pub(crate) fn note_type(graph: &mut Graph, id: NodeId) {
     let dtype = result(graph, id);
     if let Some(fact) = graph.node_mut(id).outputs.first_mut() {
         fact.dtype = fact.dtype.or(dtype);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use graphs::names::{LOG_STD, MEAN, NOISE};
 use graphs::{Attribute, DType, Fact, Graph, Model, NodeId, NodeSet, Op, Tensor, Value};
 use regex::Regex;
 
@@ -111,9 +112,9 @@ impl Convert {
     fn posterior(&self, graph: &mut Graph, names: &mut Names, value: Value) -> Result<[Value; 2]> {
         let mean = quantized::floats(graph, value)?;
         let log_std = self.log_std(&mean)?;
-        let name = names.claim_family(stored_name(graph, value), &[".mean", ".log_std", ".noise"]);
-        let mut add = |suffix: &str, tensor| graph.initializer(&format!("{name}.{suffix}"), tensor);
-        Ok([add("mean", mean), add("log_std", log_std)])
+        let name = names.claim_family(stored_name(graph, value), &[MEAN, LOG_STD, NOISE]);
+        let mut add = |suffix: &str, tensor| graph.initializer(&format!("{name}{suffix}"), tensor);
+        Ok([add(MEAN, mean), add(LOG_STD, log_std)])
     }
 }
 

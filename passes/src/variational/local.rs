@@ -10,9 +10,9 @@ use std::collections::{HashMap, HashSet};
 
 use graphs::{Attribute, DType, Fact, Graph, Model, NodeId, Op, Role, Tensor, Value};
 
-use super::{SLOTS, expand, is_sample, of_node, plain_type, random_arguments, set_call};
+use super::{SLOTS, expand_means, is_sample, of_node, plain_type, random_arguments, set_call};
 use crate::pass::Pass;
-use crate::{Fold, Result, noise_layers};
+use crate::{Fold, Result};
 
 /// Keeps the slope of the square root finite where a layer reads nothing but zeros.
 const LEAST_VARIANCE: f32 = 1e-10;
@@ -39,8 +39,7 @@ pub(crate) fn draw_activations(model: &mut Model) -> Result<()> {
 /// The shapes of the float32 outputs of variational nodes.
 fn output_shapes(model: &Model) -> Result<HashMap<NodeId, Vec<usize>>> {
     let mut probe = model.clone();
-    expand(&mut probe.graph, |_, _| Ok(None))?;
-    noise_layers::expand(&mut probe.graph, |_, _| Ok(None))?;
+    expand_means(&mut probe.graph)?;
     Fold.run(&mut probe)?;
     let random = |id: &NodeId| random_arguments(&model.graph, *id).is_some();
     let shape = |id: NodeId| {

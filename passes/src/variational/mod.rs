@@ -19,7 +19,7 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
-use graphs::{Graph, Kind, Model, NodeId, Op, Value};
+use graphs::{Graph, Kind, Model, NodeId, Op, Value, names};
 
 use crate::{Error, Result, affine, layers, noise_layers};
 
@@ -158,7 +158,7 @@ pub(crate) fn last_layer(model: &Model) -> Result<Vec<Posterior>> {
 fn of_node(graph: &Graph, id: NodeId) -> Vec<Posterior> {
     let posterior = |(_, mean, log_std): (usize, Value, Value)| {
         let full = &graph.node(mean.node).name;
-        let name = full.strip_suffix(".mean").unwrap_or(full).to_owned();
+        let name = full.strip_suffix(names::MEAN).unwrap_or(full).to_owned();
         Posterior { name, mean, log_std }
     };
     random_arguments(graph, id).unwrap_or_default().into_iter().map(posterior).collect()
@@ -177,6 +177,15 @@ pub(crate) fn expand(
     expand_draws(graph, |graph, posterior| {
         Ok(noise(graph, posterior)?.map_or(Draw::Mean, Draw::Noise))
     })
+}
+
+/// Makes a graph plain and deterministic: every random weight its mean, no noise in layers.
+///
+/// # Errors
+/// As [`expand`], and where a noise layer is malformed.
+pub(crate) fn expand_means(graph: &mut Graph) -> Result<()> {
+    expand(graph, |_, _| Ok(None))?;
+    noise_layers::expand(graph, |_, _| Ok(None))
 }
 
 /// What stands for a posterior in a graph without variational nodes.

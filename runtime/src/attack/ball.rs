@@ -152,6 +152,11 @@ impl Ball {
         image
     }
 
+    /// Whether an image so far from the clean one is inside, but for the rounding of pixels.
+    pub(crate) fn reaches(&self, distance: f64) -> bool {
+        distance <= self.eps + ROUNDING * self.eps.max(1.0)
+    }
+
     /// # Errors
     /// When a pixel is no number or not in [0, 1], or an image is too far from the clean
     /// one; images are `size` values each.
@@ -162,9 +167,8 @@ impl Ball {
                 Norm::Linf => change().fold(0f64, |far, change| far.max(f64::from(change.abs()))),
                 Norm::L2 => length(change()),
             };
-            let allowed = self.eps + ROUNDING * self.eps.max(1.0);
             let in_range = image.iter().all(|pixel| (0.0..=1.0).contains(pixel));
-            if !in_range || far > allowed {
+            if !in_range || !self.reaches(far) {
                 return Err(Error::Program(format!(
                     "the attack left the ball: an image is {far} from the clean one under {}, \
                      radius {}, and its pixels are {}in [0, 1]",

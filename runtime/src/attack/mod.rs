@@ -25,7 +25,7 @@ use crate::shard::Shards;
 use crate::target::Target;
 use crate::{Error, Result};
 
-use ball::Ball;
+pub(crate) use ball::Ball;
 pub use ball::Norm;
 pub(crate) use restarts::strongest;
 pub use spec::{AttackSpec, Method};

@@ -1,5 +1,7 @@
 //! Attacks before their radius is known.
 
+use serde::{Serialize, Serializer};
+
 use super::Pgd;
 use super::apgd::Apgd;
 use super::ascent::Ascent;
@@ -33,6 +35,13 @@ pub enum Method {
     MeanWeight,
     /// PGD on another model.
     Transfer,
+}
+
+impl Method {
+    /// Whether it follows a gradient, of whatever model.
+    pub(crate) fn follows_gradient(self) -> bool {
+        !matches!(self, Method::Square | Method::Noise)
+    }
 }
 
 /// An attack without its radius. As text: a method, then after a colon what differs
@@ -105,6 +114,25 @@ impl AttackSpec {
     /// How many classes the attack aims at, one after another; 0 where it has no aim.
     pub(crate) fn targets(&self) -> u64 {
         self.targets
+    }
+
+    /// The share of the step before that each step takes again.
+    pub(crate) fn momentum(&self) -> f64 {
+        self.momentum
+    }
+
+    /// Whether it differs from another in nothing but steps, draws and starts.
+    pub(crate) fn is_alike(&self, other: &AttackSpec) -> bool {
+        let kind = |spec: &AttackSpec| AttackSpec {
+            text: String::new(),
+            steps: 0,
+            draws: 0,
+            restarts: 0,
+            // Where there are several, they are random anyway.
+            random_start: spec.random_start && spec.restarts == 1,
+            ..spec.clone()
+        };
+        kind(self) == kind(other)
     }
 
     /// Draws that each answer averages.
@@ -198,5 +226,12 @@ impl AttackSpec {
             }
         };
         Plan::Apgd(Apgd { ball, loss, steps: self.steps })
+    }
+}
+
+/// As it was written.
+impl Serialize for AttackSpec {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::checks::UNBOUNDED;
-use crate::attack::AttackSpec;
+use crate::attack::{AttackSpec, Norm};
 use crate::{Error, Result};
 
 /// How much an evaluation spends.
@@ -23,6 +23,8 @@ pub enum Budget {
 pub struct Probing {
     /// On the first so many images.
     pub images: usize,
+    /// How the radius is measured.
+    pub norm: Norm,
     /// The radius at which they are compared.
     pub eps: f64,
     /// The attacks and their radii.
@@ -110,12 +112,12 @@ impl Budget {
         texts.iter().map(|text| text.parse()).collect()
     }
 
-    /// What the checks compare at radius `eps`, and attacks by the gradients of the models
-    /// `surrogates` (files or run folders).
+    /// What the checks compare at radius `eps` of `norm`, and attacks by the gradients of the
+    /// models `surrogates` (files or run folders).
     ///
     /// # Errors
     /// As [`Budget::attacks`].
-    pub fn probing(self, eps: f64, surrogates: &[String]) -> Result<Probing> {
+    pub fn probing(self, norm: Norm, eps: f64, surrogates: &[String]) -> Result<Probing> {
         let Sizes {
             probed, steps, draws, sweep, steps_sweep, curve, queries, restarts, apgd, ..
         } = self.sizes();
@@ -125,10 +127,11 @@ impl Budget {
         texts.extend(fewer.map(|steps| (reference(steps, draws), eps)));
         texts.extend(curve.iter().map(|&steps| (reference(steps, 1), eps)));
         texts.push((format!("{},restarts={restarts}", reference(steps, draws)), eps));
-        texts.extend(
-            [0.5 * eps, (2.0 * eps).min(UNBOUNDED), UNBOUNDED]
-                .map(|eps| (reference(steps, draws), eps)),
-        );
+        let radii = match norm {
+            Norm::Linf => vec![0.5 * eps, (2.0 * eps).min(UNBOUNDED), UNBOUNDED],
+            Norm::L2 => vec![0.5 * eps, 2.0 * eps],
+        };
+        texts.extend(radii.into_iter().map(|eps| (reference(steps, draws), eps)));
         texts.extend(
             [
                 format!("fgsm:eot={draws}"),
@@ -136,10 +139,12 @@ impl Budget {
                 format!("fixed-noise:steps={steps}"),
                 format!("mean-weight:steps={steps}"),
                 format!("apgd-dlr:{apgd}"),
-                format!("square:queries={queries},eot={}", draws / 2),
             ]
             .map(|text| (text, eps)),
         );
+        if norm == Norm::Linf {
+            texts.push((format!("square:queries={queries},eot={}", draws / 2), eps));
+        }
         texts.extend(
             surrogates
                 .iter()
@@ -147,12 +152,17 @@ impl Budget {
         );
         let mut runs: Vec<(AttackSpec, f64)> = Vec::new();
         for (text, eps) in texts {
+            let between = if text.contains(':') { ',' } else { ':' };
+            let text = match norm {
+                Norm::Linf => text,
+                Norm::L2 => format!("{text}{between}norm={norm}"),
+            };
             let run = (text.parse()?, eps);
             if !runs.contains(&run) {
                 runs.push(run);
             }
         }
-        Ok(Probing { images: probed, eps, runs })
+        Ok(Probing { images: probed, norm, eps, runs })
     }
 }
 
@@ -190,15 +200,20 @@ mod tests {
         for budget in Budget::ALL {
             assert_eq!(budget.to_string().parse::<Budget>().unwrap(), budget);
             assert!(budget.attacks().unwrap().len() > 3);
-            let probing = budget.probing(0.1, &["net.onnx".to_owned()]).unwrap();
+            let probing = budget.probing(Norm::Linf, 0.1, &["net.onnx".to_owned()]).unwrap();
             assert!(probing.runs.iter().any(|(spec, _)| spec.from() == Some("net.onnx")));
             for (i, run) in probing.runs.iter().enumerate() {
                 assert!(!probing.runs[..i].contains(run), "{run:?}");
             }
         }
         let steps = |(spec, _): &(AttackSpec, f64)| spec.steps();
-        let thorough = Budget::Thorough.probing(0.1, &[]).unwrap();
+        let thorough = Budget::Thorough.probing(Norm::Linf, 0.1, &[]).unwrap();
         assert_eq!(thorough.runs.iter().map(steps).filter(|steps| *steps == 1000).count(), 1);
         assert!("all".parse::<Budget>().is_err());
+        let length = Budget::Quick.probing(Norm::L2, 1.5, &["net.onnx".to_owned()]).unwrap();
+        assert!(
+            length.runs.len() > 12
+                && length.runs.iter().all(|(spec, _)| spec.norm() == length.norm)
+        );
     }
 }

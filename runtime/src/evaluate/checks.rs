@@ -12,7 +12,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attack::Method;
+use super::results::Probe;
+use crate::attack::{Method, Norm};
 
 /// Percentage points by which two accuracies may differ before a check warns.
 pub(super) const TOLERANCE: f64 = 1.0;
@@ -55,26 +56,15 @@ pub struct Check {
     pub detail: String,
 }
 
-/// The accuracy under one attack, in percent, of the images that the checks look at.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Row {
-    pub(super) method: Method,
-    pub(super) eps: f64,
-    pub(super) steps: u64,
-    pub(super) draws: u64,
-    pub(super) restarts: u64,
-    pub(super) random_start: bool,
-    pub(super) accuracy: f64,
-    /// Images, in percent, that are what they were before the attack.
-    pub(super) unmoved: f64,
-}
-
 /// All that the checks look at.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Evidence {
+    /// How the radius is measured.
+    pub(super) norm: Norm,
     /// The radius at which attacks are compared.
     pub(super) eps: f64,
-    pub(super) rows: Vec<Row>,
+    /// What attacks of that norm, at whatever radius, have left.
+    pub(super) rows: Vec<Probe>,
     /// The accuracy without an attack, in percent.
     pub(super) clean: f64,
     /// Whether the model has noise.
@@ -84,8 +74,10 @@ pub(super) struct Evidence {
     /// The greatest distance of an attacked image, as a share of its radius; `None` without
     /// attacks.
     pub(super) farthest: Option<f64>,
-    /// Of the attacks' successes under one seed, the share that is a success under the others,
-    /// in percent; `None` without seeds or successes.
+    /// How many attacked images are out of their ball.
+    pub(super) outside: usize,
+    /// Of the successes of attacks by gradients under one seed, the share that is a success
+    /// under the others, in percent; `None` without seeds or successes.
     pub(super) repeated: Option<f64>,
 }
 
@@ -112,34 +104,46 @@ pub(super) fn all(evidence: &Evidence) -> Vec<Check> {
 }
 
 impl Evidence {
-    /// PGD from the clean image with the most draws, and of these the most steps that are
-    /// not a doubling: what the others are compared with.
-    fn reference(&self) -> Option<&Row> {
-        let pgd = self.at(Method::Pgd).filter(|row| row.restarts == 1 && !row.random_start);
-        let rows: Vec<&Row> = pgd.collect();
+    /// Plain PGD with the most draws, and of these the most steps that are not a doubling: what
+    /// the others are compared with.
+    fn reference(&self) -> Option<&Probe> {
+        let plain = || self.at(Method::Pgd).filter(|row| row.attack.is_plain());
         // A sweep goes on beyond the reference, whose neighbours alone have more restarts.
-        let anchored = rows
-            .iter()
-            .copied()
-            .filter(|row| self.at(Method::Pgd).any(|o| o.restarts > 1 && same_effort(o, row)));
+        let anchored = plain().filter(|row| self.again(row).is_some());
         anchored
-            .max_by_key(|row| row.draws)
-            .or_else(|| rows.into_iter().max_by_key(|row| (row.draws, row.steps)))
+            .max_by_key(|row| row.attack.draws)
+            .or_else(|| plain().max_by_key(|row| (row.attack.draws, row.attack.steps)))
+    }
+
+    /// Plain PGD that differs from `reference` in nothing but steps and draws.
+    fn like<'e>(&'e self, reference: &'e Probe) -> impl Iterator<Item = &'e Probe> {
+        self.at(Method::Pgd).filter(|row| row.attack.is_plain() && is_alike(row, reference))
+    }
+
+    /// The same attack from several starts.
+    fn again(&self, reference: &Probe) -> Option<&Probe> {
+        let mut starts = self.at(Method::Pgd).filter(|row| row.attack.restarts > 1);
+        starts.find(|row| is_alike(row, reference) && same_effort(row, reference))
     }
 
     /// Attacks of a method at the radius.
-    fn at(&self, method: Method) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(move |row| row.method == method && row.eps == self.eps)
+    fn at(&self, method: Method) -> impl Iterator<Item = &Probe> {
+        let there = self.rows.iter().filter(|row| row.attack.eps == self.eps);
+        there.filter(move |row| row.attack.spec.method() == method)
     }
 
     /// The strongest attack of a method at the radius.
-    fn strongest(&self, method: Method) -> Option<&Row> {
+    fn strongest(&self, method: Method) -> Option<&Probe> {
         self.at(method).min_by(|a, b| a.accuracy.total_cmp(&b.accuracy))
     }
 }
 
-fn same_effort(a: &Row, b: &Row) -> bool {
-    (a.steps, a.draws) == (b.steps, b.draws)
+fn is_alike(a: &Probe, b: &Probe) -> bool {
+    a.attack.spec.is_alike(&b.attack.spec)
+}
+
+fn same_effort(a: &Probe, b: &Probe) -> bool {
+    (a.attack.steps, a.attack.draws) == (b.attack.steps, b.attack.draws)
 }
 
 fn line(check: &str, verdict: Verdict, detail: String) -> Check {

@@ -178,13 +178,9 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::uncertainty::Tally;
 
     fn range(key: &str) -> Range {
-        let mut tally = Tally::default();
-        tally.add(&[0.3, 0.7], 2);
-        let judged = tally.judge(&[1])[0];
-        let seen = Seen { judged, by_samples: vec![(1, judged)], seeds: vec![true], moved: 0.1 };
+        let seen = Seen::as_right(false, &[true], 0.1);
         Range { key: key.to_owned(), seen: vec![seen], pictures: Vec::new() }
     }
 

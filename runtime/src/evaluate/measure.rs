@@ -1,8 +1,13 @@
 //! Figures of many images, from what was seen of each.
 
+use graphs::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::attack::Attack;
 use super::results::{BySamples, Foreign, Measured, Separation};
+use crate::Result;
+use crate::attack::Norm;
+use crate::target::Target;
 use crate::uncertainty::{Judged, Spread, Uncertainty, auroc, reliability, wilson};
 
 /// What was seen of one image under one attack, or without one.
@@ -16,6 +21,18 @@ pub(super) struct Seen {
     pub(super) seeds: Vec<bool>,
     /// How far the attack moved it, as a share of the radius.
     pub(super) moved: f64,
+}
+
+#[cfg(test)]
+impl Seen {
+    /// An image of class 0 that is classified right or not, under one seed and under others.
+    pub(super) fn as_right(right: bool, seeds: &[bool], moved: f64) -> Seen {
+        let mut tally = crate::uncertainty::Tally::default();
+        tally.add(if right { &[0.7, 0.3] } else { &[0.3, 0.7] }, 2);
+        let by_samples: Vec<(u64, Judged)> =
+            tally.judge(&[0]).into_iter().map(|judged| (1, judged)).collect();
+        Seen { judged: by_samples[0].1, by_samples, seeds: seeds.to_vec(), moved }
+    }
 }
 
 impl Measured {
@@ -88,4 +105,25 @@ impl Foreign {
             auroc: Separation::of(foreign, clean)?,
         })
     }
+}
+
+/// How far each image was moved, as a share of the radius.
+///
+/// # Errors
+/// When they are no images.
+pub(super) fn moved(images: &Tensor, target: &Target, attack: Option<&Attack>) -> Result<Vec<f64>> {
+    let Some(&Attack { norm, eps, .. }) = attack.filter(|attack| attack.eps > 0.0) else {
+        return Ok(vec![0.0; target.len()]);
+    };
+    let (from, to) = (target.clean.values::<f32>()?, images.values::<f32>()?);
+    let size = target.size();
+    let distance = |(from, to): (&[f32], &[f32])| {
+        let changes = from.iter().zip(to).map(|(from, to)| f64::from((to - from).abs()));
+        let distance = match norm {
+            Norm::Linf => changes.fold(0.0, f64::max),
+            Norm::L2 => changes.map(|change| change * change).sum::<f64>().sqrt(),
+        };
+        distance / eps
+    };
+    Ok(from.chunks_exact(size).zip(to.chunks_exact(size)).map(distance).collect())
 }

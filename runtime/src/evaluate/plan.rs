@@ -1,62 +1,47 @@
 //! How much work there is, and which images the report shows.
 
-use super::{EvalSettings, Pictured};
-use crate::attack::AttackSpec;
+use super::attack::Attack;
+use super::examples::Pictured;
 
 /// Images that the report shows.
 pub(super) const PICTURED: usize = 6;
 
 /// The work, in passes of one image through the network.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Plan {
     all: f64,
     done: f64,
-    random: bool,
-    predictions: f64,
-    /// The attack whose images the report shows, and its radius.
-    shown: Option<(String, f64)>,
+    /// The attack whose images the report shows.
+    pub(super) shown: Option<Attack>,
     /// Those images.
     pub(super) pictures: Vec<Pictured>,
 }
 
-impl Plan {
-    pub(super) fn new(
-        settings: &EvalSettings,
-        images: usize,
-        foreign: usize,
-        random: bool,
-    ) -> Plan {
-        let predictions = if random { (settings.samples * settings.seeds) as f64 } else { 1.0 };
-        let shown = settings.runs().filter(|(_, eps)| *eps > 0.0);
-        // Of equals the first: that at the first radius.
-        let shown =
-            shown.reduce(|best, run| if effort(run.0) > effort(best.0) { run } else { best });
-        let shown = shown.map(|(spec, eps)| (spec.text().to_owned(), eps));
-        let pictures = Vec::new();
-        let mut plan = Plan { all: 0.0, done: 0.0, random, predictions, shown, pictures };
-        plan.all = (images + foreign) as f64 * plan.cost(None);
-        for (spec, eps) in settings.runs() {
-            plan.all += images as f64 * plan.cost(Some((spec, eps)));
-        }
-        for (spec, eps) in settings.probing.iter().flat_map(|probing| &probing.runs) {
-            let probed = settings.probing.as_ref().map_or(0, |probing| probing.images.min(images));
-            plan.all += probed as f64 * plan.cost(Some((spec, *eps)));
-        }
-        plan
-    }
+/// What is done to one image.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Work<'a> {
+    pub(super) attack: Option<&'a Attack>,
+    /// Draws of all its predictions together.
+    pub(super) predictions: f64,
+}
 
-    /// What one image costs. A gradient costs about three forward passes.
-    fn cost(&self, attack: Option<(&AttackSpec, f64)>) -> f64 {
-        let steps = attack.filter(|(_, eps)| *eps > 0.0).map_or(0, |(spec, _)| {
-            let draws = if self.random { spec.draws() } else { 1 };
-            spec.steps().max(1) * draws * spec.restarts()
-        });
-        3.0 * steps as f64 + self.predictions
+impl Work<'_> {
+    /// A gradient costs about three forward passes.
+    fn cost(self) -> f64 {
+        let attack = self.attack.filter(|attack| attack.eps > 0.0);
+        self.predictions + attack.map_or(0.0, |attack| 3.0 * attack.passes())
+    }
+}
+
+impl Plan {
+    /// Adds the work on so many images.
+    pub(super) fn add(&mut self, work: Work, images: usize) {
+        self.all += images as f64 * work.cost();
     }
 
     /// Notes so many images as done, or as left out.
-    pub(super) fn advance(&mut self, attack: Option<(&AttackSpec, f64)>, images: usize) {
-        self.done += images as f64 * self.cost(attack);
+    pub(super) fn advance(&mut self, work: Work, images: usize) {
+        self.done += images as f64 * work.cost();
     }
 
     /// The share that is done.
@@ -65,16 +50,7 @@ impl Plan {
     }
 
     /// Whether the report shows images of this attack.
-    pub(super) fn shows(&self, attack: Option<(&AttackSpec, f64)>) -> bool {
-        let same = |(text, eps): &(String, f64)| {
-            attack.is_some_and(|(spec, at)| (spec.text(), at) == (text.as_str(), *eps))
-        };
-        self.shown.as_ref().is_some_and(same) && self.pictures.len() < PICTURED
+    pub(super) fn shows(&self, attack: Option<&Attack>) -> bool {
+        self.shown.is_some() && self.shown.as_ref() == attack && self.pictures.len() < PICTURED
     }
-}
-
-fn effort(spec: &AttackSpec) -> u64 {
-    // Random search leaves patterns that say little.
-    let gradient = !matches!(spec.method(), crate::attack::Method::Square);
-    u64::from(gradient) * spec.draws() * spec.steps()
 }

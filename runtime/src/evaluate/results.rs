@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::attack::Attack;
 use super::checks::Check;
-use crate::attack::{AttackSpec, Norm};
+use crate::attack::Norm;
 use crate::uncertainty::{ReliabilityBin, Spread, Uncertainty};
 
 /// The version of this layout: it grows by one when a field goes or changes its meaning.
@@ -32,6 +33,9 @@ pub struct Report {
     /// The attacks that the checks compare.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probes: Option<Probes>,
+    /// The place among `attacks` of the one that pictures and charts show.
+    #[serde(skip)]
+    pub shown: Option<usize>,
 }
 
 /// What predictions of some images were worth.
@@ -70,36 +74,16 @@ pub struct Attacked {
     /// Which attack.
     #[serde(flatten)]
     pub attack: Attack,
-    /// What it left.
+    /// On how many images it was tried: fewer than all where it was to attack only what the
+    /// attacks before had left right.
+    pub tried: usize,
+    /// What all images are worth after it. One on which it was not tried is as the attack
+    /// that broke it has left it, or as it was where it is misclassified without an attack.
     #[serde(flatten)]
     pub measured: Measured,
-    /// How well uncertainty tells attacked images from clean ones; not with attacks that
-    /// were tried on some of the images only.
+    /// How well uncertainty tells these images from clean ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auroc: Option<Separation>,
-}
-
-/// One attack at one radius.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Attack {
-    /// The method: `pgd`, `fgsm`, `noise`, ...
-    pub attack: String,
-    /// The attack as it was asked for, with its options.
-    pub spec: String,
-    /// How the radius is measured.
-    pub norm: Norm,
-    /// The radius.
-    pub eps: f64,
-    /// Steps, or the queries of an attack without gradients.
-    pub steps: u64,
-    /// The size of one step, of the first where the attack adapts it.
-    pub step_size: f64,
-    /// Draws of the weights that each step's gradient is averaged over.
-    pub draws: u64,
-    /// Attacks on each image, of which the strongest counts.
-    pub restarts: u64,
-    /// Whether the attack starts at a random point of the ball.
-    pub random_start: bool,
 }
 
 /// The result under all attacks of one norm and radius together.
@@ -151,6 +135,8 @@ pub struct Separation {
 pub struct Probes {
     /// How many images.
     pub images: usize,
+    /// How the radius is measured.
+    pub norm: Norm,
     /// The radius at which attacks are compared.
     pub eps: f64,
     /// The accuracies.
@@ -169,44 +155,24 @@ pub struct Probe {
     pub unmoved: f64,
 }
 
-impl Attack {
-    /// How `spec` attacks at radius `eps` a model that takes so many draws.
-    pub(super) fn new(spec: &AttackSpec, eps: f64, draws: u64) -> Attack {
-        Attack {
-            attack: spec.method().to_string(),
-            spec: spec.text().to_owned(),
-            norm: spec.norm(),
-            eps,
-            steps: spec.steps(),
-            step_size: spec.step_size(eps),
-            draws,
-            restarts: spec.restarts(),
-            random_start: spec.random_start(),
-        }
+impl Report {
+    /// The attack that stands for all in pictures and charts.
+    pub(crate) fn shown(&self) -> Option<&Attacked> {
+        self.attacks.get(self.shown?)
     }
 
-    /// Whether it does the same as another, whatever it was asked for as.
-    pub(super) fn is_same(&self, other: &Attack) -> bool {
-        Attack { spec: other.spec.clone(), ..self.clone() } == *other
+    /// The figure to take away: the worst case over all attacks, of the norm and at the radius
+    /// at which attacks are compared.
+    pub(crate) fn headline(&self) -> Option<&Worst> {
+        let Attack { norm, eps, .. } = self.shown()?.attack;
+        self.worst.iter().find(|worst| (worst.norm, worst.eps) == (norm, eps))
     }
 
-    /// Gradients of one start, but that random search has none.
-    pub(super) fn effort(&self) -> u64 {
-        if self.attack == "square" { 0 } else { self.steps * self.draws }
-    }
-
-    /// As a table or a legend names it: `EOT-pgd-20, 10 draws`.
-    pub fn title(&self) -> String {
-        let mut title = self.attack.clone();
-        if self.steps > 0 && self.attack != "fgsm" {
-            title = format!("{title}-{}", self.steps);
-        }
-        if self.draws > 1 {
-            title = format!("EOT-{title}, {} draws", self.draws);
-        }
-        if self.restarts > 1 {
-            title = format!("{title}, {} restarts", self.restarts);
-        }
-        title
+    /// As a table or a legend names one of the attacks: by its title, or where others have
+    /// the same one as it was asked for.
+    pub fn title(&self, attack: &Attack) -> String {
+        let title = attack.title();
+        let other = |row: &Attacked| row.attack.spec != attack.spec && row.attack.title() == title;
+        if self.attacks.iter().any(other) { attack.spec.text().to_owned() } else { title }
     }
 }

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use crc32c::crc32c_append;
 use graphs::Tensor;
 
+use super::attack::Attack;
 use super::examples::Pictured;
+use super::found::Run;
 use super::journal::{Journal, Range};
-use super::measure::Seen;
-use super::plan::{PICTURED, Plan};
+use super::measure::{Seen, moved};
+use super::plan::{PICTURED, Plan, Work};
 use super::{EvalSettings, Progress};
-use crate::attack::{AttackSpec, Norm, strongest};
+use crate::attack::{AttackSpec, strongest};
 use crate::data::Dataset;
 use crate::network::{Running, target};
 use crate::sessions::Draws;
@@ -21,11 +23,21 @@ use crate::{Error, Result};
 /// Numbers of draws at which a prediction is looked at before it is complete.
 const PARTS: [u64; 6] = [1, 2, 5, 10, 20, 50];
 
-/// One attack at one radius; `None` leaves the images as they are.
-type Attacking<'s> = Option<(&'s AttackSpec, f64)>;
+/// `None` leaves the images as they are.
+type Attacking<'s> = Option<&'s Attack>;
 
 /// What the draws so far say of a batch, at each of some numbers of draws.
 type Parts = Vec<(u64, Vec<Judged>)>;
+
+/// Images to look at.
+#[derive(Clone, Copy)]
+pub(super) struct Images<'d> {
+    pub(super) dataset: &'d Dataset,
+    /// What the journal calls them.
+    pub(super) name: &'static str,
+    /// Seeds under which they are predicted.
+    pub(super) seeds: u64,
+}
 
 /// Everything that runs.
 pub(super) struct Runner<'a, 'e> {
@@ -36,30 +48,27 @@ pub(super) struct Runner<'a, 'e> {
     pub(super) settings: &'e EvalSettings,
     pub(super) journal: Option<Journal>,
     pub(super) plan: Plan,
+    /// What is said of the images of the evaluation without an attack, once that is known.
+    pub(super) clean: Vec<Option<Judged>>,
     pub(super) on_progress: &'e mut dyn FnMut(Progress),
 }
 
 impl<'a> Runner<'a, '_> {
     /// What is seen of the images that are `asked` for; `None` of the others.
-    pub(super) fn run(
-        &mut self,
-        dataset: &Dataset,
-        what: &str,
-        attack: Attacking,
-        asked: &[bool],
-    ) -> Result<Vec<Option<Seen>>> {
+    pub(super) fn run(&mut self, images: Images, attack: Attacking, asked: &[bool]) -> Result<Run> {
         let asked: Vec<usize> = (0..).zip(asked).filter(|(_, a)| **a).map(|(i, _)| i).collect();
-        let mut all: Vec<Option<Seen>> = vec![None; dataset.len()];
+        let mut all: Vec<Option<Seen>> = vec![None; images.dataset.len()];
+        let work = self.work(images, attack);
         let (mut done, mut correct) = (0, 0);
         for batch in asked.chunks(self.settings.batch) {
-            let key = self.key(what, attack, batch);
+            let key = self.key(images.name, attack, batch);
             let known = match &self.journal {
                 Some(journal) => journal.get(&key, batch.len())?,
                 None => None,
             };
             let range = match known {
                 Some(range) => range.clone(),
-                None => self.range(key, dataset, attack, batch)?,
+                None => self.range(key, images, attack, batch)?,
             };
             correct += range.seen.iter().filter(|seen| seen.judged.is_right()).count();
             for (&index, seen) in batch.iter().zip(range.seen) {
@@ -72,22 +81,41 @@ impl<'a> Runner<'a, '_> {
                 self.plan.pictures.extend(range.pictures);
             }
             done += batch.len();
-            self.plan.advance(attack, batch.len());
-            (self.on_progress)(Progress {
-                attack: attack.map(|(spec, eps)| (spec.text().to_owned(), eps)),
-                done,
-                correct,
-                share: self.plan.share(),
-            });
+            self.plan.advance(work, batch.len());
+            self.tell(attack, done, correct);
         }
-        Ok(all)
+        Ok(Run { attack: attack.cloned(), seen: all })
+    }
+
+    /// Notes that so many images, which were planned for, are not tried.
+    pub(super) fn leave_out(&mut self, images: Images, attack: Attacking, count: usize) {
+        if count > 0 {
+            self.plan.advance(self.work(images, attack), count);
+            self.tell(attack, 0, 0);
+        }
+    }
+
+    /// What is done to one of `images`.
+    pub(super) fn work<'w>(&self, images: Images, attack: Attacking<'w>) -> Work<'w> {
+        let samples = self.network.draws(self.settings.samples) as f64;
+        Work { attack, predictions: samples * self.seeds(images) as f64 }
+    }
+
+    /// Under how many seeds the predictions of `images` differ.
+    fn seeds(&self, images: Images) -> u64 {
+        if self.network.random { images.seeds } else { 1 }
+    }
+
+    fn tell(&mut self, attack: Attacking, done: usize, correct: usize) {
+        let attack = attack.map(|attack| (attack.spec.text().to_owned(), attack.eps));
+        (self.on_progress)(Progress { attack, done, correct, share: self.plan.share() });
     }
 
     /// Attacks and judges a batch.
     fn range(
         &mut self,
         key: String,
-        dataset: &Dataset,
+        images: Images,
         attack: Attacking,
         indices: &[usize],
     ) -> Result<Range> {
@@ -95,31 +123,31 @@ impl<'a> Runner<'a, '_> {
         let seed = self.settings.seed;
         // So many draws that no attack on one batch reaches the next one's.
         let draws = |seed: u64, stream: &str| Draws::new(seed, stream, first << 32);
+        let (dataset, seeds) = (images.dataset, self.seeds(images));
         let clean = target(&self.network, dataset, indices)?;
         let images = self.images(dataset, attack, indices, draws(seed, "evaluate/attack"))?;
         let labels = clean.labels.values::<i64>()?.into_owned();
         let moved = moved(&images, &clean, attack)?;
-        let (judged, parts) = self.judge(&images, &labels, draws(seed, "evaluate/judge"))?;
+        let parts = self.judge(&images, &labels, draws(seed, "evaluate/judge"))?;
         let mut right: Vec<Vec<bool>> = vec![Vec::new(); indices.len()];
-        let seeds = if self.network.random { self.settings.seeds } else { 1 };
+        let samples = self.settings.samples;
         for other in 1..seeds {
-            let stream = format!("evaluate/judge again {other}");
-            let (again, _) = self.judge(&images, &labels, draws(seed, &stream))?;
+            let mut draws = draws(seed, &format!("evaluate/judge again {other}"));
+            let again = self.network.predict(&images, samples, &mut draws)?.judge(&labels);
             for (right, judged) in right.iter_mut().zip(again) {
                 right.push(judged.is_right());
             }
         }
-        let parted = |row: usize| {
+        let parted = |row: usize| -> Vec<(u64, Judged)> {
             let of = |(n, judged): &(u64, Vec<Judged>)| Some((*n, *judged.get(row)?));
             parts.iter().filter_map(of).collect()
         };
-        let rows = judged.into_iter().zip(right).zip(moved).enumerate();
+        let rows = right.into_iter().zip(moved).enumerate();
         let seen: Vec<Seen> = rows
-            .map(|(row, ((judged, seeds), moved))| Seen {
-                judged,
-                by_samples: parted(row),
-                seeds,
-                moved,
+            .filter_map(|(row, (seeds, moved))| {
+                let by_samples = parted(row);
+                let (_, judged) = *by_samples.last()?;
+                Some(Seen { judged, by_samples, seeds, moved })
             })
             .collect();
         if seen.len() != indices.len() {
@@ -127,7 +155,7 @@ impl<'a> Runner<'a, '_> {
             return Err(Error::Program(format!("{seen} of {all} images were judged ({key})")));
         }
         let pictures = match attack.filter(|_| self.plan.shows(attack)) {
-            Some((_, eps)) => self.pictures(&clean, &images, &seen, eps)?,
+            Some(attack) => self.pictures(&clean, &images, &seen, attack.eps)?,
             None => Vec::new(),
         };
         let range = Range { key, seen, pictures };
@@ -144,22 +172,17 @@ impl<'a> Runner<'a, '_> {
         let sum = |sum, index: &usize| crc32c_append(sum, &(*index as u64).to_le_bytes());
         let sum = indices.iter().fold(0, sum);
         let mut key = format!("{what}, {count} from {first} ({sum:08x})");
-        if let Some((spec, eps)) = attack {
+        if let Some(Attack { spec, eps, from, .. }) = attack {
             key = format!("{key}, {} at {eps}", spec.text());
-            if let Some(sum) = spec.from().and_then(|name| self.sums.get(name)) {
+            if let Some(sum) = from.as_ref().and_then(|name| self.sums.get(name)) {
                 key = format!("{key} ({sum:08x})");
             }
         }
         key
     }
 
-    /// What all draws say of `images`, and what some of them do.
-    fn judge(
-        &mut self,
-        images: &Tensor,
-        labels: &[i64],
-        mut draws: Draws,
-    ) -> Result<(Vec<Judged>, Parts)> {
+    /// What the draws say of `images`: some of them, and at the end all.
+    fn judge(&mut self, images: &Tensor, labels: &[i64], mut draws: Draws) -> Result<Parts> {
         let samples = self.network.draws(self.settings.samples);
         let (mut tally, mut parts) = (Tally::default(), Parts::new());
         self.network.each_draw(images, samples, &mut draws, |probabilities, classes| {
@@ -168,28 +191,28 @@ impl<'a> Runner<'a, '_> {
                 parts.push((tally.draws(), tally.judge(labels)));
             }
         })?;
-        Ok((tally.judge(labels), parts))
+        Ok(parts)
     }
 
     /// The first images that the attack could turn, for the report.
     fn pictures(
-        &mut self,
+        &self,
         clean: &Target,
         images: &Tensor,
         seen: &[Seen],
         eps: f64,
     ) -> Result<Vec<Pictured>> {
-        let labels = clean.labels.values::<i64>()?.into_owned();
-        let draws = Draws::new(self.settings.seed, "evaluate/pictures", 0);
-        let (before, _) = self.judge(&clean.clean, &labels, draws)?;
         let (from, to) = (clean.clean.values::<f32>()?, images.values::<f32>()?);
         let size = clean.size();
         let pairs = from.chunks_exact(size).zip(to.chunks_exact(size));
+        let before = clean.indices.iter().map(|&index| self.clean.get(index).copied().flatten());
         let after = seen.iter().map(|seen| seen.judged);
-        let rows = pairs.zip(before.into_iter().zip(after));
-        let right = rows.filter(|(_, (before, _))| before.is_right());
+        let rows = pairs.zip(before.zip(after));
+        let right = rows.filter_map(|(pair, (before, after))| {
+            before.filter(Judged::is_right).map(|before| (pair, before, after))
+        });
         let pictures =
-            right.take(PICTURED - self.plan.pictures.len()).map(|((from, to), (before, after))| {
+            right.take(PICTURED - self.plan.pictures.len()).map(|((from, to), before, after)| {
                 Pictured::new(&self.network.form, from, to, eps, before, after)
             });
         Ok(pictures.collect())
@@ -203,18 +226,26 @@ impl<'a> Runner<'a, '_> {
         indices: &[usize],
         draws: Draws,
     ) -> Result<Tensor> {
-        let Some((spec, eps)) = attack.filter(|(_, eps)| *eps > 0.0) else {
+        let Some(Attack { spec, eps, .. }) = attack.filter(|attack| attack.eps > 0.0) else {
             return Ok(target(&self.network, dataset, indices)?.clean);
         };
         let attacked = self.attacked(spec)?;
         let target = target(attacked, dataset, indices)?;
-        let images = strongest(attacked, spec, eps, &target, draws)?;
+        let images = strongest(attacked, spec, *eps, &target, draws)?;
         let from = attacked.form.clone();
         from.convert(&images, &self.network.form)
     }
 
+    /// The attack `spec` at radius `eps` on these networks.
+    ///
+    /// # Errors
+    /// When the one that it follows was not given.
+    pub(super) fn attack(&mut self, spec: &AttackSpec, eps: f64) -> Result<Attack> {
+        Ok(Attack::new(spec, eps, self.attacked(spec)?.draws(spec.draws())))
+    }
+
     /// The network whose gradients the attack sees.
-    pub(super) fn attacked(&mut self, spec: &AttackSpec) -> Result<&mut Running<'a>> {
+    fn attacked(&mut self, spec: &AttackSpec) -> Result<&mut Running<'a>> {
         match spec.from() {
             None => Ok(&mut self.network),
             Some(name) => self.surrogates.get_mut(name).ok_or_else(|| {
@@ -223,22 +254,4 @@ impl<'a> Runner<'a, '_> {
             }),
         }
     }
-}
-
-/// How far each image was moved, as a share of the radius.
-fn moved(images: &Tensor, target: &Target, attack: Attacking) -> Result<Vec<f64>> {
-    let Some((spec, eps)) = attack.filter(|(_, eps)| *eps > 0.0) else {
-        return Ok(vec![0.0; target.len()]);
-    };
-    let (from, to) = (target.clean.values::<f32>()?, images.values::<f32>()?);
-    let size = target.size();
-    let distance = |(from, to): (&[f32], &[f32])| {
-        let changes = from.iter().zip(to).map(|(from, to)| f64::from((to - from).abs()));
-        let distance = match spec.norm() {
-            Norm::Linf => changes.fold(0.0, f64::max),
-            Norm::L2 => changes.map(|change| change * change).sum::<f64>().sqrt(),
-        };
-        distance / eps
-    };
-    Ok(from.chunks_exact(size).zip(to.chunks_exact(size)).map(distance).collect())
 }

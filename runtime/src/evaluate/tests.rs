@@ -1,10 +1,14 @@
 //! Accuracies and uncertainties of a linear classifier.
 #![allow(clippy::unwrap_used)]
 
+mod examples;
+mod progress;
+mod resumed;
+
 use graphs::Tensor;
 
 use super::*;
-use crate::attack::Method;
+use crate::attack::{AttackSpec, Method, Norm};
 use crate::engine::State;
 use crate::engine::tests::engines;
 use crate::linear::{Linear, dataset, weight};
@@ -78,29 +82,6 @@ fn draws_and_samples_of_a_model_without_noise_are_one() {
 }
 
 #[test]
-fn progress_counts_every_image_under_every_attack() {
-    let engine = &*engines()[0];
-    let model = Linear { classes: 3, std: None };
-    let compile = |purpose, batch| model.compile(purpose, batch);
-    let mut seen = Vec::new();
-    evaluate(
-        engine,
-        Network { compile: &compile, state: identity(engine) },
-        BTreeMap::new(),
-        Subject { dataset: &dataset(N, 3), foreign: None, notes: None },
-        &EvalSettings { eps: vec![0.1], ..settings(&["fgsm"]) },
-        &mut |progress| seen.push(progress),
-    )
-    .unwrap();
-    let counts: Vec<(Option<&str>, usize)> =
-        seen.iter().map(|p| (p.attack.as_ref().map(|(spec, _)| spec.as_str()), p.done)).collect();
-    let of = |attack| [4, 8, 10].map(|done| (attack, done));
-    assert_eq!(counts, [of(None), of(Some("fgsm"))].concat());
-    assert!(seen.windows(2).all(|pair| pair[0].share < pair[1].share));
-    assert!((seen[5].share - 1.0).abs() < 1e-9);
-}
-
-#[test]
 fn settings_and_labels_that_make_no_sense_are_refused() {
     let engine = &*engines()[0];
     let model = Linear { classes: 3, std: None };
@@ -149,68 +130,42 @@ fn what_is_measured_belongs_together() {
     assert!((foreign.images, (sum - foreign.predictive_entropy).abs() < 1e-9) == (6, true));
 }
 
+/// The figures under an attack are of all images after all attacks so far, though it was tried
+/// on some of them or on none.
 #[test]
-fn an_evaluation_that_was_stopped_ends_as_one_that_was_not() {
+fn every_figure_of_a_cumulative_evaluation_is_of_all_images() {
     let engine = &*engines()[0];
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("progress.jsonl");
-    let settings = settings(&["pgd:steps=3,eot=2", "noise"]);
-    let whole = report(engine, Some(0.5), &settings);
-    let notes = |resume| Some(Notes { path: &path, about: "this", resume });
-    let noted = evaluated(engine, Some(0.5), &settings, notes(false)).unwrap();
-    assert_eq!(noted.report, whole);
-    let lines = std::fs::read_to_string(&path).unwrap();
-    let kept: Vec<&str> = lines.lines().take(6).collect();
-    std::fs::write(&path, format!("{}\n{{\"key\": \"cut", kept.join("\n"))).unwrap();
-    let resumed = evaluated(engine, Some(0.5), &settings, notes(true)).unwrap();
-    assert_eq!((&resumed.report, &resumed.pictures), (&whole, &noted.pictures));
-    assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), lines.lines().count());
-    let more = EvalSettings { seed: 4, ..settings };
-    assert!(evaluated(engine, Some(0.5), &more, notes(true)).is_err());
-}
-
-/// A batch of the images that are left may begin and count as one of the first images does.
-#[test]
-fn a_resumed_cumulative_evaluation_keeps_its_probes_and_its_batches_apart() {
-    let engine = &*engines()[0];
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("progress.jsonl");
-    let attacks = ["fgsm", "pgd:steps=3,eot=2"];
-    let probing = Probing { images: 4, eps: 0.25, runs: vec![(attacks[1].parse().unwrap(), 0.25)] };
-    let settings = EvalSettings {
-        eps: vec![0.25],
-        cumulative: true,
-        probing: Some(probing),
-        ..settings(&attacks)
-    };
-    let notes = |resume| Some(Notes { path: &path, about: "this", resume });
-    let noted = evaluated(engine, Some(0.5), &settings, notes(false)).unwrap();
-    let left = noted.report.attacks[1].measured.accuracy;
-    let resumed = evaluated(engine, Some(0.5), &settings, notes(true)).unwrap();
-    assert!(left > 0.0 && left < 100.0, "{left}");
-    assert_eq!(resumed.report, noted.report);
-}
-
-#[test]
-fn a_line_for_every_image_under_every_attack() {
-    let engine = &*engines()[0];
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("per_example.csv");
-    let settings = settings(&["pgd:steps=3,eot=2"]);
-    evaluated(engine, Some(0.5), &settings, None).unwrap().write_csv(&path).unwrap();
-    let text = std::fs::read_to_string(&path).unwrap();
-    let rows: Vec<&str> = text.lines().collect();
-    assert_eq!(rows.len(), 1 + N + 3 * N + 6);
-    let columns = rows[0].split(',').count();
-    // The only comma inside a field is that of the attack's options.
-    assert!(rows[1..=N].iter().all(|row| row.split(',').count() == columns));
-    assert!(rows[1 + N].starts_with("attacked,\"pgd:steps=3,eot=2\",linf,0,0,"));
+    let attacks = ["noise", "fgsm", "pgd:steps=3,eot=2", "pgd:steps=20"];
+    let settings = EvalSettings { eps: vec![0.2, 1.0], cumulative: true, ..settings(&attacks) };
+    let report = report(engine, Some(0.5), &settings);
+    for eps in [0.2, 1.0] {
+        let mut left = (report.clean.accuracy * N as f64 / 100.0).round() as usize;
+        let mut before = &report.clean;
+        for row in report.attacks.iter().filter(|row| row.attack.eps == eps) {
+            let measured = &row.measured;
+            assert_eq!(row.tried, left);
+            left = (measured.accuracy * N as f64 / 100.0).round() as usize;
+            assert_eq!(measured.accuracy, measured.uncertainty.accuracy);
+            assert_eq!(measured.interval, crate::uncertainty::wilson(left, N));
+            assert_eq!(measured.reliability.iter().map(|bin| bin.count).sum::<usize>(), N);
+            assert!(
+                measured.uncertainty.nll >= before.uncertainty.nll - 0.05 && row.auroc.is_some()
+            );
+            if row.tried == 0 {
+                assert_eq!(measured, before);
+            }
+            before = measured;
+        }
+        let worst = report.worst.iter().find(|worst| worst.eps == eps).unwrap();
+        assert_eq!((worst.accuracy, worst.attacks), (before.accuracy, attacks.len()));
+    }
+    assert_eq!((report.attacks.len(), report.attacks[7].tried), (8, 0));
 }
 
 #[test]
 fn probes_are_of_the_first_images_and_checks_are_made_of_them() {
     let engine = &*engines()[0];
-    let mut probing = Budget::Quick.probing(0.05, &[]).unwrap();
+    let mut probing = Budget::Quick.probing(Norm::Linf, 0.05, &[]).unwrap();
     probing.images = 4;
     // The linear classifier has no program for it.
     let known = |spec: &AttackSpec| spec.method() != Method::ApgdDlr;

@@ -1,19 +1,14 @@
 //! Charts as SVG and as PNG, drawn alike; no font of the system is needed.
 
-use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use std::error::Error;
+
+use plotters::backend::DrawingBackend;
 use plotters::coord::Shift;
-use plotters::drawing::{DrawingArea, IntoDrawingArea};
+use plotters::drawing::DrawingArea;
 
-use super::drawing::{Pen, draw};
-use super::png::encode;
-use crate::error::one_line;
-use crate::{Error, Result};
-
-/// Pixels of a chart: as wide as a phone's screen, so that its letters are not shrunk there.
-pub(super) const SIZE: (u32, u32) = (360, 270);
-
-/// How many times larger a PNG is.
-pub(super) const ZOOM: u32 = 2;
+use super::canvas::{self, Drawn, Pen};
+use super::drawing;
+use crate::Result;
 
 /// One named line of points, or the bars of a histogram.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,9 +66,7 @@ impl Chart {
     /// # Errors
     /// When it cannot be drawn.
     pub fn svg(&self) -> Result<String> {
-        let mut text = String::new();
-        self.draw(SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), 1)?;
-        Ok(text)
+        canvas::svg(self)
     }
 
     /// The chart as PNG.
@@ -81,19 +74,24 @@ impl Chart {
     /// # Errors
     /// When it cannot be drawn.
     pub fn png(&self) -> Result<Vec<u8>> {
-        let (width, height) = (SIZE.0 * ZOOM, SIZE.1 * ZOOM);
-        let mut pixels = vec![255; (width * height * 3) as usize];
-        let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
-        self.draw(area, ZOOM)?;
-        encode(&pixels, width, height)
+        canvas::png(self)
+    }
+}
+
+impl Drawn for Chart {
+    fn name(&self) -> &str {
+        self.name
     }
 
-    fn draw<B: DrawingBackend>(&self, area: DrawingArea<B, Shift>, zoom: u32) -> Result<()>
+    fn draw<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        pen: Pen,
+    ) -> std::result::Result<(), Box<dyn Error>>
     where
         B::ErrorType: 'static,
     {
-        draw(self, &area, Pen { zoom })
-            .map_err(|error| Error::Setting(format!("chart `{}`: {}", self.name, one_line(error))))
+        drawing::draw(self, area, pen)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which charts a report has.
 
 use super::chart::{Axis, Chart, Series, Style};
+use crate::attack::{AttackSpec, Norm};
 use crate::evaluate::{Attack, Evaluation, Probe, Report};
 use crate::uncertainty::ReliabilityBin;
 
@@ -24,14 +25,14 @@ pub(super) fn all(evaluation: &Evaluation) -> Vec<Chart> {
 
 /// Accuracy against the radius, a line for each attack.
 fn radius(report: &Report) -> Option<Chart> {
-    let key = |attack: &Attack| (attack.spec.clone(), attack.norm);
-    let mut kinds: Vec<(String, crate::attack::Norm)> = Vec::new();
+    let mut kinds: Vec<&AttackSpec> = Vec::new();
     let mut lines: Vec<Series> = Vec::new();
     for row in report.attacks.iter().filter(|row| row.attack.eps > 0.0) {
-        let place = kinds.iter().position(|kind| *kind == key(&row.attack)).unwrap_or_else(|| {
-            kinds.push(key(&row.attack));
+        let spec = &row.attack.spec;
+        let place = kinds.iter().position(|kind| *kind == spec).unwrap_or_else(|| {
+            kinds.push(spec);
             let start = vec![(0.0, report.clean.accuracy)];
-            lines.push(Series { name: row.attack.title(), points: start });
+            lines.push(Series { name: report.title(&row.attack), points: start });
             lines.len() - 1
         });
         if let Some(line) = lines.get_mut(place) {
@@ -45,7 +46,10 @@ fn radius(report: &Report) -> Option<Chart> {
     (farthest > 0.0).then(|| Chart {
         name: "radius",
         title: "Accuracy against the radius".to_owned(),
-        x_label: "radius".to_owned(),
+        x_label: match report.attacks.iter().all(|row| row.attack.norm == Norm::Linf) {
+            true => "radius".to_owned(),
+            false => "radius, of the norm of the attack".to_owned(),
+        },
         y_label: "accuracy, %".to_owned(),
         x: Axis::Linear(0.0, farthest * 1.02),
         top: 100.0,
@@ -93,7 +97,7 @@ fn sweep(
     let probes = report.probes.as_ref()?;
     let plain = |probe: &&Probe| {
         let attack = &probe.attack;
-        attack.attack == "pgd" && attack.eps == probes.eps && attack.restarts == 1
+        attack.is_plain() && attack.eps == probes.eps
     };
     let rows: Vec<&Probe> = probes.rows.iter().filter(plain).collect();
     let line = |first: &&Probe| {
@@ -129,7 +133,7 @@ fn samples(report: &Report) -> Option<Chart> {
         points: places(measured.by_samples.iter().map(|row| row.uncertainty.accuracy)),
     };
     let mut series = vec![of("clean", &report.clean)];
-    series.extend(attacked(report).map(|row| of(&row.attack.title(), &row.measured)));
+    series.extend(report.shown().map(|row| of(&report.title(&row.attack), &row.measured)));
     let counts = report.clean.by_samples.iter().map(|row| row.samples.to_string());
     let counts: Vec<String> = counts.collect();
     (counts.len() > 1).then(|| Chart {
@@ -144,13 +148,6 @@ fn samples(report: &Report) -> Option<Chart> {
     })
 }
 
-/// The attack with the most draws at the radius of the headline.
-pub(super) fn attacked(report: &Report) -> Option<&crate::evaluate::Attacked> {
-    let eps = super::headline(report).map(|worst| worst.eps);
-    let rows = report.attacks.iter().filter(|row| Some(row.attack.eps) == eps);
-    rows.max_by_key(|row| (row.attack.draws, row.attack.steps))
-}
-
 fn reliability(report: &Report) -> Option<Chart> {
     let of = |name: &str, bins: &[ReliabilityBin]| Series {
         name: name.to_owned(),
@@ -161,7 +158,8 @@ fn reliability(report: &Report) -> Option<Chart> {
             .collect(),
     };
     let mut series = vec![of("clean", &report.clean.reliability)];
-    series.extend(attacked(report).map(|row| of(&row.attack.title(), &row.measured.reliability)));
+    let shown = report.shown();
+    series.extend(shown.map(|row| of(&report.title(&row.attack), &row.measured.reliability)));
     Some(Chart {
         name: "reliability",
         title: "Reliability, 15 bins".to_owned(),

@@ -10,8 +10,9 @@ use plotters::coord::cartesian::Cartesian2d;
 use plotters::drawing::DrawingArea;
 use plotters::element::{EmptyElement, PathElement, Polygon, Rectangle};
 use plotters::series::{DashedLineSeries, LineSeries};
-use plotters::style::{Color, IntoFont, RGBColor, TextStyle, WHITE};
+use plotters::style::{Color, RGBColor, WHITE};
 
+use super::canvas::{INK, Pen};
 use super::chart::{Chart, Series, Style};
 use super::marks::{FONT, Scale, marker};
 
@@ -26,27 +27,12 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
-pub(super) const INK: RGBColor = RGBColor(60, 60, 60);
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
+/// Errors are those of the backend.
+type Drawing = Result<(), Box<dyn Error>>;
+
 type Plane<'p, B> = ChartContext<'p, B, Cartesian2d<Scale, Scale>>;
-
-/// How large everything is drawn.
-#[derive(Clone, Copy)]
-pub(super) struct Pen {
-    /// Pixels for each pixel of a chart.
-    pub(super) zoom: u32,
-}
-
-impl Pen {
-    pub(super) fn px(self, size: u32) -> u32 {
-        size * self.zoom
-    }
-
-    pub(super) fn font(self, size: u32) -> TextStyle<'static> {
-        ("sans-serif", self.px(size)).into_font().color(&INK)
-    }
-}
 
 /// Draws `chart` on the whole of `area`.
 ///
@@ -56,21 +42,21 @@ pub(super) fn draw<B: DrawingBackend>(
     chart: &Chart,
     area: &DrawingArea<B, Shift>,
     pen: Pen,
-) -> Result<(), Box<dyn Error>>
+) -> Drawing
 where
     B::ErrorType: 'static,
 {
     LazyLock::force(&FONT);
     area.fill(&WHITE)?;
-    let mut plane = plane(chart, area, pen)?;
+    let mut on = On { plane: plane(chart, area, pen)?, pen };
     for (index, (series, &color)) in chart.series.iter().zip(PALETTE.iter().cycle()).enumerate() {
         match chart.style {
-            Style::Bars => bars(&mut plane, chart, index, series, color, pen)?,
-            Style::Lines | Style::Diagonal => line(&mut plane, index, series, color, pen)?,
+            Style::Bars => on.bars((index, chart.series.len()), series, color)?,
+            Style::Lines | Style::Diagonal => on.line(index, series, color)?,
         }
     }
     if chart.series.len() > 1 {
-        plane
+        on.plane
             .configure_series_labels()
             .position(match chart.style {
                 // Where accuracies and frequencies seldom are.
@@ -123,60 +109,58 @@ where
     Ok(plane)
 }
 
-/// Points joined by lines, with a marker of the series' own.
-fn line<'p, B: DrawingBackend + 'p>(
-    plane: &mut Plane<'p, B>,
-    index: usize,
-    series: &Series,
-    color: RGBColor,
+/// Where series are drawn, and how large.
+struct On<'p, B: DrawingBackend> {
+    plane: Plane<'p, B>,
     pen: Pen,
-) -> Result<(), Box<dyn Error>>
-where
-    B::ErrorType: 'static,
-{
-    let shape = marker(index, pen.px(4));
-    let points = series.points.iter().copied();
-    let mark = |at| EmptyElement::at(at) + Polygon::new(shape.clone(), color.filled());
-    plane.draw_series(points.clone().map(mark))?;
-    let stroke = color.stroke_width(pen.px(2));
-    let reach = pen.px(8) as i32;
-    let shape = marker(index, pen.px(4));
-    plane.draw_series(LineSeries::new(points, stroke))?.label(&series.name).legend(
-        move |(x, y)| {
-            EmptyElement::at((x + reach, y))
-                + PathElement::new([(-reach, 0), (reach, 0)], stroke)
-                + Polygon::new(shape.clone(), color.filled())
-        },
-    );
-    Ok(())
 }
 
-/// Bars from 0, beside those of the other series.
-fn bars<'p, B: DrawingBackend + 'p>(
-    plane: &mut Plane<'p, B>,
-    chart: &Chart,
-    index: usize,
-    series: &Series,
-    color: RGBColor,
-    pen: Pen,
-) -> Result<(), Box<dyn Error>>
+impl<'p, B: DrawingBackend + 'p> On<'p, B>
 where
     B::ErrorType: 'static,
 {
-    let count = chart.series.len() as f64;
-    let apart = match series.points.as_slice() {
-        [(first, _), (second, _), ..] => second - first,
-        _ => 1.0,
-    };
-    let width = 0.9 * apart / count;
-    let bar = |&(x, y): &(f64, f64)| {
-        let left = x + (index as f64 - count / 2.0) * width;
-        Rectangle::new([(left, 0.0), (left + width, y)], color.filled())
-    };
-    let half = pen.px(4) as i32;
-    plane.draw_series(series.points.iter().map(bar))?.label(&series.name).legend(move |(x, y)| {
-        let corners = [(x + half, y - half), (x + 3 * half, y + half)];
-        Rectangle::new(corners, color.filled())
-    });
-    Ok(())
+    /// Points joined by lines, with a marker of the series' own.
+    fn line(&mut self, index: usize, series: &Series, color: RGBColor) -> Drawing {
+        let (plane, pen) = (&mut self.plane, self.pen);
+        let shape = marker(index, pen.px(4));
+        let points = series.points.iter().copied();
+        let mark = |at| EmptyElement::at(at) + Polygon::new(shape.clone(), color.filled());
+        plane.draw_series(points.clone().map(mark))?;
+        let stroke = color.stroke_width(pen.px(2));
+        let reach = pen.px(8) as i32;
+        let shape = marker(index, pen.px(4));
+        plane.draw_series(LineSeries::new(points, stroke))?.label(&series.name).legend(
+            move |(x, y)| {
+                EmptyElement::at((x + reach, y))
+                    + PathElement::new([(-reach, 0), (reach, 0)], stroke)
+                    + Polygon::new(shape.clone(), color.filled())
+            },
+        );
+        Ok(())
+    }
+
+    /// Bars from 0, those of series `index` of `count` beside those of the others.
+    fn bars(
+        &mut self,
+        (index, count): (usize, usize),
+        series: &Series,
+        color: RGBColor,
+    ) -> Drawing {
+        let apart = match series.points.as_slice() {
+            [(first, _), (second, _), ..] => second - first,
+            _ => 1.0,
+        };
+        let width = 0.9 * apart / count as f64;
+        let bar = |&(x, y): &(f64, f64)| {
+            let left = x + (index as f64 - count as f64 / 2.0) * width;
+            Rectangle::new([(left, 0.0), (left + width, y)], color.filled())
+        };
+        let half = self.pen.px(4) as i32;
+        let bars = self.plane.draw_series(series.points.iter().map(bar))?;
+        bars.label(&series.name).legend(move |(x, y)| {
+            let corners = [(x + half, y - half), (x + 3 * half, y + half)];
+            Rectangle::new(corners, color.filled())
+        });
+        Ok(())
+    }
 }

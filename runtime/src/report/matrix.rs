@@ -1,18 +1,17 @@
 //! A matrix of numbers as coloured cells, as SVG and as PNG.
 
-use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use std::error::Error;
+
+use plotters::backend::DrawingBackend;
 use plotters::coord::Shift;
-use plotters::drawing::{DrawingArea, IntoDrawingArea};
+use plotters::drawing::DrawingArea;
 use plotters::element::{Rectangle, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, RGBColor, WHITE};
 
-use super::chart::{SIZE, ZOOM};
-use super::drawing::{INK, Pen};
+use super::canvas::{self, Drawn, INK, Pen, SIZE};
 use super::marks::FONT;
-use super::png::encode;
-use crate::error::one_line;
-use crate::{Error, Result};
+use crate::Result;
 
 /// The colour of 1 and more; 0 and less is white. One hue of growing depth is read alike with
 /// every kind of colour blindness.
@@ -45,9 +44,7 @@ impl Matrix {
     /// # Errors
     /// When it cannot be drawn.
     pub fn svg(&self) -> Result<String> {
-        let mut text = String::new();
-        self.draw(SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), 1)?;
-        Ok(text)
+        canvas::svg(self)
     }
 
     /// The matrix as PNG.
@@ -55,28 +52,20 @@ impl Matrix {
     /// # Errors
     /// When it cannot be drawn.
     pub fn png(&self) -> Result<Vec<u8>> {
-        let (width, height) = (SIZE.0 * ZOOM, SIZE.1 * ZOOM);
-        let mut pixels = vec![255; (width * height * 3) as usize];
-        let area = BitMapBackend::with_buffer(&mut pixels, (width, height)).into_drawing_area();
-        self.draw(area, ZOOM)?;
-        encode(&pixels, width, height)
+        canvas::png(self)
+    }
+}
+
+impl Drawn for Matrix {
+    fn name(&self) -> &str {
+        &self.title
     }
 
-    fn draw<B: DrawingBackend>(&self, area: DrawingArea<B, Shift>, zoom: u32) -> Result<()>
-    where
-        B::ErrorType: 'static,
-    {
-        let failed = |error: Box<dyn std::error::Error>| {
-            Error::Setting(format!("`{}`: {}", self.title, one_line(error)))
-        };
-        self.cells(&area, Pen { zoom }).map_err(failed)
-    }
-
-    fn cells<B: DrawingBackend>(
+    fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
         pen: Pen,
-    ) -> std::result::Result<(), Box<dyn std::error::Error>>
+    ) -> std::result::Result<(), Box<dyn Error>>
     where
         B::ErrorType: 'static,
     {

@@ -1,5 +1,6 @@
 //! The report of an evaluation as one page that needs nothing else, and its charts as files.
 
+mod canvas;
 mod chart;
 mod charts;
 mod drawing;
@@ -13,7 +14,7 @@ mod tests;
 
 use std::path::Path;
 
-use crate::evaluate::{Evaluation, Report};
+use crate::evaluate::Evaluation;
 use crate::{Error, Result, write_whole};
 
 pub use chart::{Axis, Chart, Series, Style};
@@ -51,15 +52,6 @@ pub fn write(folder: &Path, heading: &Heading, evaluation: &Evaluation) -> Resul
     }
     let page = page::render(heading, evaluation, &drawn)?;
     save(&folder.join("report.html"), page.as_bytes())
-}
-
-/// The figure that a reader should take away: the worst case over all attacks, at the
-/// radius of the checks or the first one.
-fn headline(report: &Report) -> Option<&crate::evaluate::Worst> {
-    let eps = report.probes.as_ref().map(|probes| probes.eps);
-    let at =
-        |worst: &&crate::evaluate::Worst| eps.is_none_or(|eps| worst.eps == eps) && worst.eps > 0.0;
-    report.worst.iter().find(at)
 }
 
 fn save(path: &Path, content: &[u8]) -> Result<()> {

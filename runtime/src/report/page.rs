@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::{Heading, headline, pictures};
+use super::{Heading, pictures};
 use crate::Result;
 use crate::evaluate::{Attack, Attacked, Evaluation, Foreign, Measured, Report, Verdict};
 
@@ -72,7 +72,7 @@ fn tiles(report: &Report) -> Markup {
     let (warnings, passed) = (count(Verdict::Warn), count(Verdict::Pass));
     html! {
         div.tiles {
-            @if let Some(worst) = headline(report) {
+            @if let Some(worst) = report.headline() {
                 (tile(
                     "robust accuracy",
                     &percent(worst.accuracy),
@@ -104,9 +104,14 @@ fn attacks(report: &Report) -> Markup {
             thead { tr { th { "attack" } th.n { "radius" } th.n { "accuracy" } th.n { "95 % interval" } th.n { "one draw" } th.n { "vote" } th.n { "over seeds" } } }
             tbody {
                 tr { td { "none" } td.n {} (cells(clean)) }
-                @for Attacked { attack, measured, .. } in &report.attacks {
+                @for Attacked { attack, tried, measured, .. } in &report.attacks {
                     tr {
-                        td { (attack.title()) span.detail { (settings(attack)) } }
+                        td {
+                            (report.title(attack)) span.detail {
+                                (settings(attack))
+                                @if *tried < report.images { ", tried on the " (tried) " images that were left" }
+                            }
+                        }
                         td.n { (format!("{:.4}", attack.eps)) (norm(attack.norm)) }
                         (cells(measured))
                     }
@@ -120,6 +125,9 @@ fn attacks(report: &Report) -> Markup {
             }
         } }
         p.note {
+            @if report.attacks.iter().any(|row| row.tried < report.images) {
+                "Each attack was tried only on what those before it at its radius had left right; every figure is of all images after it, one that was broken before being as it was broken. "
+            }
             "The last lines count an image only where no attack at all changes its class. "
             "“One draw” is the accuracy of a single draw of the weights; “vote” that of the class which most draws choose, where the accuracy is that of the mean softmax; “over seeds” is the standard deviation over inference seeds on the same images."
         }
@@ -182,7 +190,7 @@ fn uncertainty(report: &Report) -> Markup {
                 tr { td { "clean" } (scores(&report.clean)) td.n { "–" } }
                 @for row in rows {
                     tr {
-                        td { (row.attack.title()) (format!(", radius {:.4}", row.attack.eps)) }
+                        td { (report.title(&row.attack)) (format!(", radius {:.4}", row.attack.eps)) (norm(row.attack.norm)) }
                         (scores(&row.measured))
                         td.n { (area(row.auroc.map(|area| area.predictive_entropy))) }
                     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::Network;
-use crate::attack::{AttackSpec, Method};
+use crate::attack::{AttackSpec, Method, Norm};
 use crate::engine::tests::engines;
 use crate::evaluate::{Budget, EvalSettings, Evaluation, Subject, evaluate};
 use crate::linear::{Linear, dataset, weight};
@@ -19,7 +19,7 @@ fn evaluated() -> Evaluation {
     let (images, foreign) = (dataset(12, 3), dataset(5, 3));
     // The linear classifier has no program for it.
     let known = |spec: &AttackSpec| spec.method() != Method::ApgdDlr;
-    let mut probing = Budget::Quick.probing(0.1, &[]).unwrap();
+    let mut probing = Budget::Quick.probing(Norm::Linf, 0.1, &[]).unwrap();
     probing.runs.retain(|(spec, _)| known(spec));
     let settings = EvalSettings {
         attacks: Budget::Quick.attacks().unwrap().into_iter().filter(known).collect(),
@@ -98,4 +98,30 @@ fn every_chart_is_drawn_as_svg_and_png() {
         let picture = image::open(file("png")).unwrap();
         assert_eq!((picture.width(), picture.height()), (720, 540));
     }
+}
+
+#[test]
+fn every_line_of_a_chart_has_a_name_of_its_own() {
+    let engine = &*engines()[0];
+    let model = Linear { classes: 3, std: None };
+    let compile = |purpose, batch| model.compile(purpose, batch);
+    let mut state = engine.state();
+    state.put("weight", &weight(3)["weight"]).unwrap();
+    let attacks = ["pgd", "pgd:step=0.001", "pgd:norm=l2", "pgd:eot=4", "fgsm"];
+    let settings = EvalSettings {
+        attacks: attacks.iter().map(|spec| spec.parse().unwrap()).collect(),
+        eps: vec![0.1, 0.2],
+        samples: 1,
+        batch: 8,
+        seed: 1,
+        cumulative: false,
+        seeds: 1,
+        probing: None,
+    };
+    let subject = Subject { dataset: &dataset(8, 3), foreign: None, notes: None };
+    let network = Network { compile: &compile, state };
+    let found = evaluate(engine, network, BTreeMap::new(), subject, &settings, &mut |_| {});
+    let charts = charts::all(&found.unwrap());
+    let names: Vec<&str> = charts[0].series.iter().map(|series| series.name.as_str()).collect();
+    assert_eq!(names, ["pgd", "pgd:step=0.001", "pgd:norm=l2", "pgd:eot=4", "fgsm"]);
 }

@@ -39,6 +39,12 @@ fn settings() -> Settings {
     }
 }
 
+/// What it takes to learn something that withstands an attack.
+fn learning(epochs: u64, settings: Settings) -> Settings {
+    let (schedule, attack) = (Schedule::Cosine, None);
+    Settings { epochs, schedule, attack, crop_padding: 0, flip: false, alpha: 0.0, ..settings }
+}
+
 /// A run in `folder` that is stopped once `stop_at` steps are taken.
 fn run(
     engine: &dyn Engine,
@@ -148,16 +154,7 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
 #[test]
 fn training_learns_and_reports() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings {
-        epochs: 40,
-        schedule: Schedule::Cosine,
-        attack: None,
-        crop_padding: 0,
-        flip: false,
-        log_every: 0,
-        alpha: 0.0,
-        ..settings()
-    };
+    let settings = Settings { log_every: 0, ..learning(40, settings()) };
     run(&*engines()[0], &settings, folder.path(), false, u64::MAX).unwrap();
     let metrics = metrics(folder.path());
     let epochs: Vec<u64> = metrics.iter().map(|line| line.epoch).collect();

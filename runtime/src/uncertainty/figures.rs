@@ -71,7 +71,8 @@ pub fn reliability(judged: &[Judged]) -> Vec<ReliabilityBin> {
         let inside: Vec<&Judged> =
             judged.iter().filter(|one| bin_of(one.confidence) == index).collect();
         let mean = |value: fn(&Judged) -> f64| {
-            inside.iter().map(|one| value(one)).sum::<f64>() / inside.len().max(1) as f64
+            // From 0, since an empty sum is -0.
+            inside.iter().fold(0.0, |sum, one| sum + value(one)) / inside.len().max(1) as f64
         };
         ReliabilityBin {
             low,

@@ -130,7 +130,8 @@ impl Judged {
     /// The negative log-likelihood of the label. A probability of 0 counts as the least
     /// difference from 1 that float64 knows, as scikit-learn's `log_loss` has it.
     pub fn nll(&self) -> f64 {
-        -self.probability.clamp(f64::EPSILON, 1.0).ln()
+        // Not the negative, which of certainty is -0.
+        0.0 - self.probability.clamp(f64::EPSILON, 1.0).ln()
     }
 
     /// What the label would tell of the weights (BALD, Houlsby et al. 2011).
@@ -165,5 +166,6 @@ fn greatest(row: impl Iterator<Item = f64>) -> usize {
 
 /// In nats; 0 log 0 is 0.
 pub(crate) fn entropy(probabilities: impl Iterator<Item = f64>) -> f64 {
-    -probabilities.filter(|p| *p > 0.0).map(|p| p * p.ln()).sum::<f64>()
+    // Not the negative, which of nothing is -0.
+    0.0 - probabilities.filter(|p| *p > 0.0).map(|p| p * p.ln()).sum::<f64>()
 }

@@ -132,3 +132,22 @@ fn a_spread_is_of_two_at_least() {
     );
     assert_eq!(Spread::of(&[50.0]), None);
 }
+
+/// What has no entropy or no predictions is 0, and printed so.
+#[test]
+fn nothing_is_not_less_than_nothing() {
+    let sure = judged(&[&[1.0, 0.0]], 2, &[0]);
+    let figures = Uncertainty::of(&sure).unwrap();
+    let Uncertainty { predictive_entropy, expected_entropy, mutual_information, .. } = figures;
+    let empty = reliability(&sure)[0];
+    for zero in [
+        predictive_entropy,
+        expected_entropy,
+        mutual_information,
+        empty.confidence,
+        empty.accuracy,
+        figures.nll,
+    ] {
+        assert_eq!(zero.to_string(), "0");
+    }
+}

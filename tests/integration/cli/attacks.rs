@@ -148,6 +148,13 @@ fn l2_attacks_have_a_radius_of_their_own() {
     }
     assert!(left("pgd:norm=l2,steps=40", 1.5) < left("pgd:norm=l2,steps=40", 0.5));
     assert_eq!(report["worst"][1]["norm"], "l2");
+    let budget = "--budget quick --limit 20";
+    let checked = evaluate(&place, "net.onnx", "1.5", &["pgd:norm=l2,steps=10"], budget);
+    let rows = checked["probes"]["rows"].as_array().expect("a list");
+    assert!(rows.len() > 5 && rows.iter().all(|row| row["norm"] == "l2"), "{rows:?}");
+    let checks = checked["checks"].as_array().expect("a list");
+    let passed = checks.iter().filter(|check| check["verdict"] == "PASS");
+    assert!(passed.count() > 5, "{checks:?}");
     place.fails(
         2,
         &format!(

@@ -1,7 +1,6 @@
 //! Whether more effort of the attacker would have left less.
 
-use super::{BUDGET, Check, Evidence, Row, TOLERANCE, judged, not_run, same_effort};
-use crate::attack::Method;
+use super::{BUDGET, Check, Evidence, Probe, TOLERANCE, is_alike, judged, not_run, same_effort};
 
 pub(super) fn eot_sweep(evidence: &Evidence) -> Check {
     const NAME: &str = "more draws cost no more accuracy";
@@ -9,16 +8,17 @@ pub(super) fn eot_sweep(evidence: &Evidence) -> Check {
         return not_run(NAME, "the model has no noise, every draw is the same");
     }
     let Some(reference) = evidence.reference() else { return not_run(NAME, BUDGET) };
-    let mut sweep: Vec<&Row> = evidence
-        .at(Method::Pgd)
-        .filter(|row| row.restarts == 1 && !row.random_start && row.steps == reference.steps)
-        .collect();
-    sweep.sort_by_key(|row| row.draws);
+    let steps = reference.attack.steps;
+    let mut sweep: Vec<&Probe> =
+        evidence.like(reference).filter(|row| row.attack.steps == steps).collect();
+    sweep.sort_by_key(|row| row.attack.draws);
+    // The same attack may have been asked for twice.
+    sweep.dedup_by_key(|row| row.attack.draws);
     let [.., before, last] = sweep.as_slice() else { return not_run(NAME, BUDGET) };
     let list =
-        |of: fn(&Row) -> String| sweep.iter().map(|row| of(row)).collect::<Vec<_>>().join(" / ");
+        |of: fn(&Probe) -> String| sweep.iter().map(|row| of(row)).collect::<Vec<_>>().join(" / ");
     let (draws, accuracies) =
-        (list(|row| row.draws.to_string()), list(|row| format!("{:.1}", row.accuracy)));
+        (list(|row| row.attack.draws.to_string()), list(|row| format!("{:.1}", row.accuracy)));
     let cost = before.accuracy - last.accuracy;
     let detail =
         format!("{accuracies} % at {draws} draws a step; the last step costs {cost:.1} points");
@@ -28,14 +28,15 @@ pub(super) fn eot_sweep(evidence: &Evidence) -> Check {
 pub(super) fn more_steps(evidence: &Evidence) -> Check {
     const NAME: &str = "twice the steps change little";
     let Some(reference) = evidence.reference() else { return not_run(NAME, BUDGET) };
-    let doubled = evidence.at(Method::Pgd).find(|row| {
-        row.draws == reference.draws && row.restarts == 1 && row.steps == 2 * reference.steps
-    });
+    let (steps, draws) = (reference.attack.steps, reference.attack.draws);
+    let doubled = evidence
+        .like(reference)
+        .find(|row| (row.attack.steps, row.attack.draws) == (2 * steps, draws));
     let Some(doubled) = doubled else { return not_run(NAME, BUDGET) };
     let cost = reference.accuracy - doubled.accuracy;
     let detail = format!(
-        "{:.1} % after {} steps, {:.1} % after {}",
-        reference.accuracy, reference.steps, doubled.accuracy, doubled.steps
+        "{:.1} % after {steps} steps, {:.1} % after {}",
+        reference.accuracy, doubled.accuracy, doubled.attack.steps
     );
     judged(NAME, cost <= TOLERANCE, detail)
 }
@@ -43,19 +44,18 @@ pub(super) fn more_steps(evidence: &Evidence) -> Check {
 pub(super) fn many_steps(evidence: &Evidence) -> Check {
     const NAME: &str = "very many steps find no more";
     let Some(reference) = evidence.reference() else { return not_run(NAME, BUDGET) };
-    let from_the_image =
-        || evidence.at(Method::Pgd).filter(|row| row.restarts == 1 && !row.random_start);
-    let longest = from_the_image().max_by_key(|row| row.steps);
-    let Some(longest) = longest.filter(|row| row.steps >= 10 * reference.steps) else {
+    let longest = evidence.like(reference).max_by_key(|row| row.attack.steps);
+    let Some(longest) = longest.filter(|row| row.attack.steps >= 10 * reference.attack.steps)
+    else {
         return not_run(NAME, "not measured; --budget thorough does");
     };
-    let shorter = from_the_image().filter(|row| row.steps < longest.steps);
+    let (steps, draws) = (longest.attack.steps, longest.attack.draws);
+    let shorter = evidence.like(reference).filter(|row| row.attack.steps < steps);
     let least = shorter.map(|row| row.accuracy).fold(f64::INFINITY, f64::min);
     let detail = format!(
-        "{:.1} % after {} steps of {}, {least:.1} % at least after fewer",
+        "{:.1} % after {steps} steps of {}, {least:.1} % at least after fewer",
         longest.accuracy,
-        longest.steps,
-        if longest.draws == 1 { "one draw".to_owned() } else { format!("{} draws", longest.draws) }
+        if draws == 1 { "one draw".to_owned() } else { format!("{draws} draws") }
     );
     judged(NAME, longest.accuracy >= least - TOLERANCE, detail)
 }
@@ -63,13 +63,11 @@ pub(super) fn many_steps(evidence: &Evidence) -> Check {
 pub(super) fn more_restarts(evidence: &Evidence) -> Check {
     const NAME: &str = "more restarts change little";
     let Some(reference) = evidence.reference() else { return not_run(NAME, BUDGET) };
-    let again =
-        evidence.at(Method::Pgd).find(|row| row.restarts > 1 && same_effort(row, reference));
-    let Some(again) = again else { return not_run(NAME, BUDGET) };
+    let Some(again) = evidence.again(reference) else { return not_run(NAME, BUDGET) };
     let cost = reference.accuracy - again.accuracy;
     let detail = format!(
         "{:.1} % once, {:.1} % with {} random starts",
-        reference.accuracy, again.accuracy, again.restarts
+        reference.accuracy, again.accuracy, again.attack.restarts
     );
     judged(NAME, cost <= TOLERANCE, detail)
 }
@@ -77,10 +75,11 @@ pub(super) fn more_restarts(evidence: &Evidence) -> Check {
 pub(super) fn radius_order(evidence: &Evidence) -> Check {
     const NAME: &str = "accuracy falls as the radius grows";
     let Some(reference) = evidence.reference() else { return not_run(NAME, BUDGET) };
-    let like =
-        |row: &&Row| row.method == Method::Pgd && row.restarts == 1 && same_effort(row, reference);
+    let same = |row: &&Probe| {
+        row.attack.is_plain() && is_alike(row, reference) && same_effort(row, reference)
+    };
     let mut rows: Vec<(f64, f64)> =
-        evidence.rows.iter().filter(like).map(|row| (row.eps, row.accuracy)).collect();
+        evidence.rows.iter().filter(same).map(|row| (row.attack.eps, row.accuracy)).collect();
     rows.push((0.0, evidence.clean));
     rows.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     rows.dedup_by_key(|(eps, _)| *eps);

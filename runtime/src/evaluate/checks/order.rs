@@ -1,7 +1,7 @@
 //! Whether attacks that should be weaker than the gradient's are.
 
 use super::{BUDGET, Check, Evidence, TOLERANCE, judged, not_run};
-use crate::attack::Method;
+use crate::attack::{Method, Norm};
 
 pub(super) fn one_step(evidence: &Evidence) -> Check {
     weaker(evidence, Method::Fgsm, "one step is weaker than many", "FGSM")
@@ -37,7 +37,10 @@ pub(super) fn no_gradient(evidence: &Evidence) -> Check {
     let blind = [Method::Square, Method::Transfer];
     let blind = blind.into_iter().filter_map(|method| evidence.strongest(method));
     let strongest = blind.min_by(|a, b| a.accuracy.total_cmp(&b.accuracy));
-    match strongest.map(|row| row.method) {
+    match strongest.map(|row| row.attack.spec.method()) {
+        None if evidence.norm != Norm::Linf => {
+            not_run(NAME, "Square is of L-infinity alone; --budget with --surrogate transfers")
+        }
         Some(Method::Transfer) => weaker(evidence, Method::Transfer, NAME, "transfer"),
         _ => weaker(evidence, Method::Square, NAME, "Square"),
     }

@@ -135,16 +135,7 @@ fn an_average_is_what_its_formula_says_and_stands_for_the_weight() {
 fn the_best_epoch_is_that_of_the_images_held_out() {
     let engine = &*engines()[0];
     let folder = tempfile::tempdir().unwrap();
-    // What it takes to learn something that withstands an attack.
-    let settings = Settings {
-        epochs: 30,
-        schedule: Schedule::Cosine,
-        attack: None,
-        crop_padding: 0,
-        flip: false,
-        alpha: 0.0,
-        ..with_options()
-    };
+    let settings = learning(30, with_options());
     let mut robust: Vec<f64> = Vec::new();
     let mut best_epoch = 0;
     run(engine, &settings, folder.path(), false, u64::MAX, &mut |event| match event {
