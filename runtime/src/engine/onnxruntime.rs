@@ -1,5 +1,6 @@
 //! ONNX Runtime, loaded from the library that [`install`] finds.
 
+mod arena;
 mod value;
 
 use std::collections::BTreeMap;
@@ -67,7 +68,9 @@ impl OnnxRuntime {
             .with_inter_threads(1)?
             .with_parallel_execution(false)?
             .with_intra_op_spinning(false)?
-            .with_memory_pattern(true)?
+            // One block planned for a whole run takes twice what its tensors need one after another.
+            .with_memory_pattern(false)?
+            .with_env_allocators()?
             .with_optimization_level(GraphOptimizationLevel::All)?
             .with_log_level(LogLevel::Warning)?;
         let builder = match self.provider {
@@ -128,6 +131,7 @@ fn environment(provider: Provider) -> Result<(Environment, Library)> {
         .build()
         .map_err(|error| failed(error.to_string()))?;
     environment.set_log_level(LogLevel::Warning);
+    arena::share(&environment).map_err(|error| failed(error.to_string()))?;
     *loaded = Some((environment.clone(), library.clone()));
     Ok((environment, library))
 }
