@@ -35,6 +35,7 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
         return Err(misuse("--batch, --steps, --samples and --iters are at least 1"));
     }
     let defense: Defense = flags.defense.parse().map_err(|e| misuse(format!("--defense: {e}")))?;
+    let engine = open_engine(machine)?;
     let mut network = model::read(&flags.model)?;
     let context = || flags.model.display().to_string();
     defense.check(&network).with_context(context)?;
@@ -45,7 +46,6 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
         bail!("{}: the model does not tell the size of its images", flags.model.display());
     };
     let training = Training::published(defense);
-    let engine = open_engine(machine)?;
     let programs = Programs::training(&network, training).on(engine.as_ref());
     let initial = programs.initial(&flags.model)?;
     let attack = Pgd { steps: flags.steps as u64, ..Pgd::default() };

@@ -6,7 +6,7 @@ use runtime::sessions::Purpose;
 use crate::cli::{Compile, Machine, TrainingFlags};
 use crate::programs::Programs;
 use crate::settings::{Recipe, unused};
-use crate::{misuse, model, print};
+use crate::{folder, misuse, model, print};
 
 pub(crate) fn run(flags: &Compile, machine: &Machine) -> Result<()> {
     let recipe = Recipe::new(&flags.training)?;
@@ -27,7 +27,7 @@ pub(crate) fn run(flags: &Compile, machine: &Machine) -> Result<()> {
     let mut network = model::read(&flags.model)?;
     let context = || flags.model.display().to_string();
     recipe.apply(&mut network).with_context(context)?;
-    std::fs::create_dir_all(&flags.output).with_context(|| flags.output.display().to_string())?;
+    folder::create(&flags.output)?;
     let programs = Programs::training(&network, recipe.training);
     let wanted = [
         ("attack.onnx", Purpose::Attack, recipe.attack.is_some()),

@@ -11,27 +11,30 @@ use crate::cli::Convert;
 use crate::{misuse, model, print};
 
 pub(crate) fn run(flags: &Convert) -> Result<()> {
-    let mut network = model::read(&flags.model)?;
-    let remark = rewrite(flags, &mut network)?;
+    let normalization = model::normalization(flags.normalize.as_deref())?;
+    let pass = if flags.layers == ["none"] { None } else { Some(pass(flags)?) };
+    let mut network = model::read_sized(&flags.model, &flags.sizes)?;
+    if let Some(normalization) = normalization {
+        let context = || flags.model.display().to_string();
+        Pipeline::new().then(normalization).run(&mut network).with_context(context)?;
+    }
+    let remark = rewrite(flags, pass, &mut network)?;
     model::write_as(&network, &flags.output, flags.storage)?;
     print::line(format_args!("wrote {}: {remark}", flags.output.display()))
 }
 
 /// Converts, and says what was done.
-fn rewrite(flags: &Convert, network: &mut Model) -> Result<String> {
+fn rewrite(flags: &Convert, pass: Option<passes::Convert>, network: &mut Model) -> Result<String> {
     let context = || flags.model.display().to_string();
-    model::fix_sizes(network, &flags.sizes).with_context(context)?;
-    model::normalize(network, flags.normalize.as_deref())?;
-    if flags.layers == ["none"] {
+    let Some(pass) = pass else {
         let done = [
             (!flags.sizes.dim.is_empty(), "sizes fixed"),
             (flags.normalize.is_some(), "normalization in front"),
         ];
         let done: Vec<&str> = done.iter().filter_map(|&(is, what)| is.then_some(what)).collect();
         return Ok(if done.is_empty() { "unchanged".to_owned() } else { done.join(", ") });
-    }
+    };
     let before = posteriors(&network.graph)?.len();
-    let pass = pass(flags)?;
     Pipeline::opening().run(network).with_context(context)?;
     if let Some(reason) = passes::try_free_batch(network) {
         print::remark(format_args!("{}: the batch size stays fixed: {reason}", context()));

@@ -1,12 +1,12 @@
 //! `advbnn evaluate`: clean and robust accuracy, uncertainty, and a report of them.
 
-mod settings;
+pub(crate) mod settings;
 mod table;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use graphs::Model;
 use runtime::data::Dataset;
 use runtime::engine::Engine;
@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::cli::{Evaluate, Machine};
 use crate::machinery::Machinery;
 use crate::programs::{Programs, open_engine};
-use crate::{data, model, print, progress};
+use crate::{data, folder, model, print, progress};
 
 pub(crate) use table::table;
 
@@ -41,19 +41,25 @@ pub(crate) struct Evaluation {
 
 pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
     let (mut settings, limit) = settings::settings(flags)?;
-    let mut network = model::read(&flags.model)?;
-    model::normalize(&mut network, flags.normalize.as_deref())?;
+    let split = data::split(&flags.judging.split)?;
+    let engine = open_engine(machine)?;
+    let network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
     settings::fit(&mut settings, flags, Programs::new(&network).classes()?);
-    let split = data::split(&flags.split)?;
+    let others = surrogates(&settings)?;
+    if flags.normalize.is_some() && !others.is_empty() && !machine.quiet {
+        print::remark(
+            "note: --normalize is for MODEL alone; the others are taken as their files are, and \
+             `advbnn convert --layers none --normalize` writes one with its own",
+        );
+    }
     let dataset = data::load(&flags.data, split, &network, limit, machine.quiet)?;
     let foreign = match &flags.ood {
         Some(path) => Some(data::load_foreign(path, split, &network, limit, machine.quiet)?),
         None => None,
     };
-    let engine = open_engine(machine)?;
     let notes = flags.output.as_ref().map(|folder| folder.join("progress.jsonl"));
     if let Some(folder) = &flags.output {
-        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        folder::create(folder)?;
     }
     let about = about(flags, engine.as_ref());
     let subject = Subject {
@@ -61,12 +67,12 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
         foreign: foreign.as_ref(),
         notes: notes.as_ref().map(|path| Notes { path, about: &about, resume: flags.resume }),
     };
-    let evaluation =
-        measure(&network, &flags.model, subject, engine.as_ref(), &settings, machine.quiet)?;
+    let victim = (&network, flags.model.as_path());
+    let evaluation = measure(victim, &others, subject, engine.as_ref(), &settings, machine.quiet)?;
     if let Some(folder) = &flags.output {
         save(folder, &evaluation, flags, &dataset)?;
     }
-    if flags.json {
+    if flags.judging.json {
         print::line(serde_json::to_string(&evaluation)?)?;
     } else {
         print::line(table(&[("", &evaluation)]))?;
@@ -105,10 +111,11 @@ fn surrogates(settings: &EvalSettings) -> Result<BTreeMap<String, Model>> {
     names.map(|name| Ok((name.to_owned(), model::read(Path::new(name))?))).collect()
 }
 
-/// Evaluates, with a progress bar over the whole work.
+/// Evaluates a model from a path, attacked by way of `others` too, with a progress bar over the
+/// whole work.
 pub(crate) fn measure(
-    network: &Model,
-    path: &Path,
+    (network, path): (&Model, &Path),
+    others: &BTreeMap<String, Model>,
     subject: Subject,
     engine: &dyn Engine,
     settings: &EvalSettings,
@@ -117,7 +124,6 @@ pub(crate) fn measure(
     let programs = Programs::new(network).on(engine);
     let compile = |purpose, batch| programs.compile(purpose, batch);
     let victim = Network { compile: &compile, state: programs.state(engine, path)? };
-    let others = surrogates(settings)?;
     let sources: Vec<Programs> =
         others.values().map(|other| Programs::new(other).on(engine)).collect();
     let compilers: Vec<_> =

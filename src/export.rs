@@ -15,8 +15,12 @@ pub(crate) fn run(flags: &Export) -> Result<()> {
             flags.opset
         )));
     }
+    let mode = mode(flags)?;
     let network = model::read(&flags.model)?;
-    let mode = mode(flags, &network)?;
+    let mode = match mode {
+        Some(mode) => mode,
+        None => frozen(flags.seed.unwrap_or(0), &network)?,
+    };
     let graph = passes::export::export(&network, &mode, flags.opset)
         .with_context(|| flags.model.display().to_string())?;
     if let Some(batch) = passes::fixed_batch(&graph.graph) {
@@ -34,7 +38,8 @@ pub(crate) fn run(flags: &Export) -> Result<()> {
     Ok(())
 }
 
-fn mode(flags: &Export, network: &Model) -> Result<Mode> {
+/// What the flags ask for; none for a frozen draw, which the model decides on too.
+fn mode(flags: &Export) -> Result<Option<Mode>> {
     let only_stochastic = || {
         if flags.samples == 1 && !flags.functions && flags.noise.is_none() {
             return Ok(());
@@ -62,10 +67,11 @@ fn mode(flags: &Export, network: &Model) -> Result<Mode> {
             if flags.samples == 0 {
                 return Err(misuse("--samples 0: an ensemble needs at least one draw"));
             }
-            Ok(Mode::Stochastic { noise, samples: flags.samples, functions: flags.functions })
+            let Export { samples, functions, .. } = *flags;
+            Ok(Some(Mode::Stochastic { noise, samples, functions }))
         }
-        "mean" => only_stochastic().map(|()| Mode::Mean),
-        "frozen" => only_stochastic().and_then(|()| frozen(flags.seed.unwrap_or(0), network)),
+        "mean" => only_stochastic().map(|()| Some(Mode::Mean)),
+        "frozen" => only_stochastic().map(|()| None),
         other => Err(misuse(format!("--mode {other}: use stochastic, mean or frozen"))),
     }
 }

@@ -6,9 +6,7 @@ use crate::cli::Gradient;
 use crate::{model, print};
 
 pub(crate) fn run(flags: &Gradient) -> Result<()> {
-    let mut network = model::read(&flags.model)?;
-    model::fix_sizes(&mut network, &flags.sizes)
-        .with_context(|| flags.model.display().to_string())?;
+    let network = model::read_sized(&flags.model, &flags.sizes)?;
     let batch = flags.batch.map(std::num::NonZeroUsize::get);
     let gradient = passes::loss_gradient(&network, batch, &flags.wrt)
         .with_context(|| flags.model.display().to_string())?;

@@ -8,6 +8,7 @@ mod data;
 mod dot;
 mod evaluate;
 mod export;
+mod folder;
 mod gradient;
 mod inspect;
 mod interrupt;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use graphs::Model;
 use passes::{FixSizes, Normalize, Pipeline};
 
@@ -30,15 +30,26 @@ pub(crate) fn write_as(model: &Model, path: &Path, storage: Storage) -> Result<(
     Ok(model.write_external(path, storage.external_data)?)
 }
 
-/// Gives `--dim NAME=SIZE` to what the file leaves open.
-pub(crate) fn fix_sizes(model: &mut Model, flags: &Sizes) -> Result<()> {
+/// Reads a model and gives `--dim NAME=SIZE` to what its file leaves open.
+pub(crate) fn read_sized(path: &Path, flags: &Sizes) -> Result<Model> {
     let pass = FixSizes::parse(&flags.dim).map_err(|e| crate::misuse(format!("--dim {e}")))?;
-    Ok(Pipeline::new().then(pass).run(model)?)
+    let mut model = read(path)?;
+    Pipeline::new().then(pass).run(&mut model).with_context(|| path.display().to_string())?;
+    Ok(model)
 }
 
-/// Puts `--normalize MEAN/STD` in front of the model.
-pub(crate) fn normalize(model: &mut Model, flag: Option<&str>) -> Result<()> {
-    let Some(text) = flag else { return Ok(()) };
-    let pass: Normalize = text.parse().map_err(|e| crate::misuse(format!("--normalize: {e}")))?;
-    Ok(Pipeline::new().then(pass).run(model)?)
+/// Reads a model and puts `--normalize MEAN/STD` in front.
+pub(crate) fn read_normalized(path: &Path, flag: Option<&str>) -> Result<Model> {
+    let pass = normalization(flag)?;
+    let mut model = read(path)?;
+    if let Some(pass) = pass {
+        Pipeline::new().then(pass).run(&mut model).with_context(|| path.display().to_string())?;
+    }
+    Ok(model)
+}
+
+/// What `--normalize MEAN/STD` asks for.
+pub(crate) fn normalization(flag: Option<&str>) -> Result<Option<Normalize>> {
+    let parse = |text: &str| text.parse().map_err(|e| crate::misuse(format!("--normalize: {e}")));
+    flag.map(parse).transpose()
 }

@@ -28,23 +28,24 @@ pub(crate) fn run(flags: &Predict, machine: &Machine) -> Result<()> {
     if flags.samples == 0 {
         return Err(misuse("--samples 0: a prediction needs at least one draw"));
     }
-    let mut network = model::read(&flags.model)?;
-    model::normalize(&mut network, flags.normalize.as_deref())?;
+    let network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
+    let context = || flags.model.display().to_string();
     let Some(shape) = data::image_shape(&network) else {
         bail!("{}: the model does not tell the size of its images", flags.model.display());
     };
     let labels = flags.labels.as_deref().map(read_labels).transpose()?;
-    let images = load_images(&flags.images, shape)?;
+    let classes = Programs::new(&network).classes().with_context(context)?;
+    if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != classes) {
+        let file = flags.labels.as_deref().unwrap_or(Path::new("")).display();
+        bail!("{file}: {} names for the model's {classes} classes", labels.len());
+    }
     let engine = open_engine(machine)?;
+    let images = load_images(&flags.images, shape)?;
     let programs = Programs::new(&network).on(engine.as_ref());
     let mut state = programs.state(engine.as_ref(), &flags.model)?;
     let compile = |purpose, batch| programs.compile(purpose, batch);
     let settings = PredictSettings { batch: 64, samples: flags.samples as u64, seed: flags.seed };
     let found = predict(engine.as_ref(), &compile, &mut state, &images, &settings)?;
-    if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != found.classes) {
-        let file = flags.labels.as_deref().unwrap_or(Path::new("")).display();
-        bail!("{file}: {} names for the model's {} classes", labels.len(), found.classes);
-    }
     let rows = found.probabilities.chunks_exact(found.classes.max(1));
     let uncertainty = found.predictive_entropy.iter().zip(&found.mutual_information);
     let lines: Vec<Prediction> = flags

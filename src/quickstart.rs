@@ -1,5 +1,6 @@
 //! `advbnn quickstart`: the whole job on data that ships with the program.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -88,7 +89,9 @@ pub(crate) fn run(flags: &Quickstart, machine: &Machine) -> Result<()> {
     let measure = |model: &Model, name: &str| {
         let settings = evaluation_settings()?;
         let subject = Subject { dataset: &test_set, foreign: None, notes: None };
-        evaluate::measure(model, &path(name), subject, engine.as_ref(), &settings, machine.quiet)
+        let (path, others) = (path(name), BTreeMap::new());
+        let victim = (model, path.as_path());
+        evaluate::measure(victim, &others, subject, engine.as_ref(), &settings, machine.quiet)
     };
     let before = measure(&original, "original.onnx")?;
     let after = measure(&trained, "model.onnx")?;
@@ -130,7 +133,7 @@ fn unpack(folder: &Path) -> Result<()> {
     if run.exists() {
         std::fs::remove_dir_all(&run).with_context(|| run.display().to_string())?;
     }
-    std::fs::create_dir_all(folder.join("data")).with_context(|| folder.display().to_string())?;
+    crate::folder::create(&folder.join("data"))?;
     runtime::write_whole(&mark, |_| Ok(()))?;
     for (name, bytes) in FILES {
         runtime::write_whole(&folder.join(name), |file| std::io::Write::write_all(file, bytes))?;

@@ -18,7 +18,7 @@ use crate::cli::{Machine, Train};
 use crate::interrupt::Watch;
 use crate::programs::{Programs, open_engine};
 use crate::settings::{Recipe, unused};
-use crate::{data, model, print, progress};
+use crate::{data, misuse, model, print, progress};
 use settings::{augmented, check_holdout, holdout, settings};
 
 pub(crate) use config::{Config, EngineTable};
@@ -46,19 +46,19 @@ pub(crate) fn finish(flags: &Train, machine: &Machine) -> Result<Outcome> {
     let recipe = Recipe::new(&flags.training)?;
     let settings = augmented(settings(flags, &recipe)?, flags)?;
     check_holdout(flags, &recipe)?;
+    settings.check().map_err(misuse)?;
     let held_out = flags.holdout.is_some_and(|images| images > 0);
     let unused = unused(&flags.training, recipe.defense, held_out);
     if !unused.is_empty() && !machine.quiet {
         let unused = unused.join(", ");
         print::remark(format_args!("note: `{}` does not use {unused}", recipe.defense));
     }
-    let mut network = model::read(&flags.model)?;
-    model::normalize(&mut network, flags.normalize.as_deref())?;
-    recipe.apply(&mut network).with_context(|| flags.model.display().to_string())?;
     let split = data::split(&flags.split)?;
+    let mut network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
+    recipe.apply(&mut network).with_context(|| flags.model.display().to_string())?;
+    let engine = open_engine(machine)?;
     let dataset = data::load(&flags.data, split, &network, flags.limit, machine.quiet)?;
     let settings = Settings { holdout: holdout(flags, &recipe, dataset.len())?, ..settings };
-    let engine = open_engine(machine)?;
     let config = Config {
         model: &flags.model,
         data: &flags.data,

@@ -11,11 +11,12 @@ use runtime::attack::{AttackSpec, Norm};
 use runtime::transfer::{Affinity, TransferProgress, TransferSettings, transfer};
 use serde::Serialize;
 
-use crate::cli::{Machine, Transfer};
+use crate::cli::{Judging, Machine, Transfer};
+use crate::evaluate::settings::check_counts;
 use crate::machinery::Machinery;
 use crate::programs::{Programs, open_engine};
 use crate::settings::fraction;
-use crate::{data, misuse, model, print, progress};
+use crate::{data, folder, misuse, model, print, progress};
 
 /// What `--json` prints.
 #[derive(Clone, Debug, Serialize)]
@@ -34,12 +35,15 @@ struct Report {
 
 pub(crate) fn run(flags: &Transfer, machine: &Machine) -> Result<()> {
     let settings = settings(flags)?;
+    let split = data::split(&flags.judging.split)?;
+    let engine = open_engine(machine)?;
     let models: Vec<Model> =
         flags.models.iter().map(|path| model::read(path)).collect::<Result<_>>()?;
     let first = models.first().context("no model is given")?;
-    let split = data::split(&flags.split)?;
-    let dataset = data::load(&flags.data, split, first, flags.limit, machine.quiet)?;
-    let engine = open_engine(machine)?;
+    let dataset = data::load(&flags.data, split, first, flags.judging.limit, machine.quiet)?;
+    if let Some(output) = &flags.output {
+        folder::create(output)?;
+    }
     let on = |model| Programs::new(model).on(engine.as_ref());
     let programs: Vec<Programs> = models.iter().map(on).collect();
     let compilers: Vec<_> = programs
@@ -71,7 +75,7 @@ pub(crate) fn run(flags: &Transfer, machine: &Machine) -> Result<()> {
     if let Some(folder) = &flags.output {
         write(&report, folder)?;
     }
-    match flags.json {
+    match flags.judging.json {
         true => print::line(serde_json::to_string(&report)?),
         false => print::line(table(&report)),
     }
@@ -87,16 +91,13 @@ fn settings(flags: &Transfer) -> Result<TransferSettings> {
     let eps = fraction(&flags.eps).filter(|eps| *eps > 0.0 && *eps <= most).ok_or_else(|| {
         misuse(format!("--eps {}: give a number above 0, or a fraction such as 8/255", flags.eps))
     })?;
-    if flags.samples == 0 || flags.batch == 0 {
-        return Err(misuse("--samples and --batch are at least 1"));
-    }
-    let samples = flags.samples as u64;
-    Ok(TransferSettings { attack, eps, samples, batch: flags.batch, seed: flags.seed })
+    let Judging { samples, batch, seed, .. } = flags.judging;
+    check_counts(&flags.judging)?;
+    Ok(TransferSettings { attack, eps, samples: samples as u64, batch, seed })
 }
 
 /// `transfer.json`, and each matrix as a table.
 fn write(report: &Report, folder: &Path) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let affinity = &report.affinity.affinity;
     let affinity = affinity.iter().map(|row| row.iter().map(shown).collect());
     let accuracy = report.affinity.accuracy.iter();

@@ -4,6 +4,29 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+/// What `evaluate` and `transfer` judge models on, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Judging {
+    /// Weight draws that a prediction averages
+    #[arg(long, default_value_t = 20)]
+    pub samples: usize,
+    /// Use so many images only
+    #[arg(long, value_name = "N")]
+    pub limit: Option<std::num::NonZeroUsize>,
+    /// Images of a batch
+    #[arg(long, default_value_t = 100)]
+    pub batch: usize,
+    /// Seed of the noise
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Which part of the data
+    #[arg(long, default_value = "test")]
+    pub split: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `advbnn evaluate`
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -50,30 +73,16 @@ pub struct Evaluate {
     /// same worst case, and each line then counts all attacks so far
     #[arg(long)]
     pub cumulative: bool,
-    /// Weight draws that a prediction averages
-    #[arg(long, default_value_t = 20)]
-    pub samples: usize,
     /// Seeds under which every prediction is made, for the spread of the accuracy
     #[arg(long, default_value_t = 5)]
     pub seeds: usize,
-    /// Use so many images only
-    #[arg(long, value_name = "N")]
-    pub limit: Option<std::num::NonZeroUsize>,
-    /// Images of a batch
-    #[arg(long, default_value_t = 100)]
-    pub batch: usize,
-    /// Seed of the noise
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Which part of the data
-    #[arg(long, default_value = "test")]
-    pub split: String,
-    /// Put (x - MEAN) / STD in front of the model, per channel
+    /// Put (x - MEAN) / STD in front of MODEL, per channel; models of --surrogate and transfer:from=
+    /// are taken as their files are (convert --layers none --normalize writes one with its own)
     #[arg(long, value_name = "MEAN/STD", allow_hyphen_values = true)]
     pub normalize: Option<String>,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// On what, and how it is judged
+    #[command(flatten)]
+    pub judging: Judging,
 }
 
 /// `advbnn transfer`
@@ -85,7 +94,8 @@ pub struct Evaluate {
     (Acc[B] - Acc[B|A]) / (Acc[B] - Acc[B|B]): 1 where A's images harm B as its own do, 0 where \
     they do no harm.")]
 pub struct Transfer {
-    /// ONNX files or run folders, all of the same images and classes
+    /// ONNX files or run folders, all of the same images and classes, each with its normalization,
+    /// if it wants one, inside (convert --layers none --normalize)
     #[arg(required = true)]
     pub models: Vec<PathBuf>,
     /// Test data; see evaluate
@@ -100,24 +110,9 @@ pub struct Transfer {
     /// Folder for transfer.json, accuracy.csv and affinity.csv
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Weight draws that a prediction averages
-    #[arg(long, default_value_t = 20)]
-    pub samples: usize,
-    /// Use so many images only
-    #[arg(long, value_name = "N")]
-    pub limit: Option<std::num::NonZeroUsize>,
-    /// Images of a batch
-    #[arg(long, default_value_t = 100)]
-    pub batch: usize,
-    /// Seed of the noise
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Which part of the data
-    #[arg(long, default_value = "test")]
-    pub split: String,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// On what, and how it is judged
+    #[command(flatten)]
+    pub judging: Judging,
 }
 
 /// `advbnn bench`

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use deployment::{Export, Predict};
-pub use measuring::{Bench, Evaluate, Transfer};
+pub use measuring::{Bench, Evaluate, Judging, Transfer};
 pub use models::{Convert, Gradient, Inspect, New, Sizes, Storage};
 pub use reproduce::Reproduce;
 pub use training::{Compile, Train, TrainingFlags};

@@ -6,7 +6,7 @@ use anyhow::Result;
 use runtime::attack::{AttackSpec, Norm};
 use runtime::evaluate::{Budget, EvalSettings, MOST_DRAWS};
 
-use crate::cli::Evaluate;
+use crate::cli::{Evaluate, Judging};
 use crate::misuse;
 use crate::settings::fraction;
 
@@ -38,11 +38,10 @@ pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZero
             "--eps {largest}: a radius of the L-infinity attack {text} is 0 to 1, as in 8/255"
         )));
     }
-    if flags.samples == 0 || flags.batch == 0 || flags.seeds == 0 {
-        return Err(misuse("--samples, --batch and --seeds are at least 1"));
-    }
-    if flags.samples.max(flags.seeds) as u64 > MOST_DRAWS {
-        return Err(misuse(format!("--samples and --seeds are at most {MOST_DRAWS}")));
+    let Judging { samples, batch, seed, limit, .. } = flags.judging;
+    check_counts(&flags.judging)?;
+    if !(1..=MOST_DRAWS).contains(&(flags.seeds as u64)) {
+        return Err(misuse(format!("--seeds is 1 to {MOST_DRAWS}")));
     }
     if flags.resume && flags.output.is_none() {
         return Err(misuse("--resume goes on with an evaluation in a folder; give it with -o DIR"));
@@ -71,14 +70,14 @@ pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZero
     let settings = EvalSettings {
         attacks,
         eps,
-        samples: flags.samples as u64,
-        batch: flags.batch,
-        seed: flags.seed,
+        samples: samples as u64,
+        batch,
+        seed,
         cumulative: flags.cumulative,
         seeds: flags.seeds as u64,
         probing,
     };
-    Ok((settings, flags.limit.or_else(|| NonZeroUsize::new(budget?.images()))))
+    Ok((settings, limit.or_else(|| NonZeroUsize::new(budget?.images()))))
 }
 
 /// Leaves out what a budget has chosen and a model of so few classes has no loss for.
@@ -94,4 +93,15 @@ pub(super) fn fit(settings: &mut EvalSettings, flags: &Evaluate, classes: usize)
 fn attacks(flags: &Evaluate) -> Result<Vec<AttackSpec>> {
     let read = |spec: &String| spec.parse().map_err(|e| misuse(format!("--attack {spec}: {e}")));
     flags.attack.iter().map(read).collect()
+}
+
+/// Checks the numbers that `evaluate` and `transfer` share.
+pub(crate) fn check_counts(flags: &Judging) -> Result<()> {
+    if !(1..=MOST_DRAWS).contains(&(flags.samples as u64)) {
+        return Err(misuse(format!("--samples is 1 to {MOST_DRAWS}")));
+    }
+    if flags.batch == 0 {
+        return Err(misuse("--batch is at least 1"));
+    }
+    Ok(())
 }

@@ -67,9 +67,8 @@ struct Memory {
 }
 
 pub(crate) fn run(flags: &Inspect) -> Result<()> {
-    let mut network = model::read(&flags.model)?;
+    let network = model::read_sized(&flags.model, &flags.sizes)?;
     let context = || flags.model.display().to_string();
-    model::fix_sizes(&mut network, &flags.sizes).with_context(context)?;
     let summary = summarize(&network, flags.batch).with_context(context)?;
     if let Some(path) = &flags.dot {
         let text = dot(&network.graph)?;

@@ -128,7 +128,7 @@ pub(crate) fn run(flags: &Reproduce, machine: &Machine) -> Result<()> {
     for step in &steps {
         step.state(&machinery)?;
     }
-    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    crate::folder::create(folder)?;
     let name = flags.experiment.as_str();
     let lines: Vec<String> = steps.iter().map(Step::line).collect();
     write(folder, &format!("{name}.sh"), format!("{}\n", lines.join("\n")).as_bytes())?;

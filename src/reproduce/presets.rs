@@ -52,8 +52,23 @@ pub(super) struct Published {
     pub(super) accuracies: &'static [(f64, f64)],
 }
 
-const PLAIN: [(&str, &str); 5] =
-    [("none", ""), ("adv", ""), ("bnn", ""), ("adv-bnn", ""), ("rse", "")];
+/// What the paper's experiments share; those of CIFAR-10 where they do not.
+const PAPER: Preset = Preset {
+    name: "paper-cifar10",
+    network: Some("vgg16 --input 3x32x32 --classes 10"),
+    eps: ("8/256", 8.0 / 256.0),
+    table: &[0.0, 0.015, 0.035, 0.055, 0.07],
+    train: "--preset paper-cifar10",
+    epochs: None,
+    defenses: [("none", ""), ("adv", ""), ("bnn", ""), ("adv-bnn", ""), ("rse", "")],
+    convert: ["--prior 0.15", "--prior 0.05"],
+    step: "0.007",
+    curve: (0.005, 15),
+    transfer: 0.06,
+    published: CIFAR10,
+    same: &["network", "data", "radii", "schedule"],
+    differs: "Where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
+};
 
 pub(super) const PRESETS: [Preset; 5] = [
     Preset {
@@ -82,7 +97,6 @@ pub(super) const PRESETS: [Preset; 5] = [
         name: "cifar10-small",
         network: None,
         eps: ("8/255", 8.0 / 255.0),
-        table: &[0.0, 0.015, 0.035, 0.055, 0.07],
         train: "--steps 7 --step-size 2/255 --random-start --batch 64 --schedule cosine --alpha 0.02",
         epochs: Some(5),
         defenses: [
@@ -93,44 +107,18 @@ pub(super) const PRESETS: [Preset; 5] = [
             ("rse", "--lr 0.01"),
         ],
         convert: ["--init-s 0.02 --prior 0.05"; 2],
-        step: "0.007",
-        curve: (0.005, 15),
-        transfer: 0.06,
-        published: CIFAR10,
         same: &[],
         differs: "A small pretrained network, five epochs and a cosine schedule in place of VGG-16 and 200 epochs, without augmentation.",
+        ..PAPER
     },
-    Preset {
-        name: "paper-cifar10",
-        network: Some("vgg16 --input 3x32x32 --classes 10"),
-        eps: ("8/256", 8.0 / 256.0),
-        table: &[0.0, 0.015, 0.035, 0.055, 0.07],
-        train: "--preset paper-cifar10",
-        epochs: None,
-        defenses: PLAIN,
-        convert: ["--prior 0.15", "--prior 0.05"],
-        step: "0.007",
-        curve: (0.005, 15),
-        transfer: 0.06,
-        published: CIFAR10,
-        same: &["network", "data", "radii", "schedule"],
-        differs: "Where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
-    },
+    PAPER,
     Preset {
         name: "paper-stl10",
         network: Some("model-a --input 3x96x96 --classes 10"),
-        eps: ("8/256", 8.0 / 256.0),
-        table: &[0.0, 0.015, 0.035, 0.055, 0.07],
         train: "--preset paper-stl10",
-        epochs: None,
-        defenses: PLAIN,
         convert: ["--prior 0.15", "--prior 0.08"],
-        step: "0.007",
-        curve: (0.005, 15),
-        transfer: 0.06,
         published: STL10,
-        same: &["network", "data", "radii", "schedule"],
-        differs: "Where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise.",
+        ..PAPER
     },
     Preset {
         name: "paper-imagenet143",
@@ -138,15 +126,13 @@ pub(super) const PRESETS: [Preset; 5] = [
         eps: ("0.01", 0.01),
         table: &[0.0, 0.004, 0.01, 0.016, 0.02],
         train: "--preset paper-imagenet143",
-        epochs: None,
-        defenses: PLAIN,
         convert: ["--prior 0.15", "--prior 0.1"],
-        step: "0.007",
         curve: (0.002, 11),
         transfer: 0.02,
         published: IMAGENET143,
         same: &["network", "radii", "schedule"],
         differs: "Where the paper and its published code differ, the hyper-parameters are the code's unless --variant says otherwise; images are padded, cropped and mirrored, where the paper takes random resized crops.",
+        ..PAPER
     },
 ];
 
@@ -198,3 +184,35 @@ const IMAGENET143: &[Published] = &[
         accuracies: &[(0.0, 47.3), (0.004, 43.8), (0.01, 39.3), (0.016, 30.2), (0.02, 24.6)],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::settings::{Recipe, fraction};
+
+    #[test]
+    fn converted_models_and_radii_are_those_of_the_training_presets() {
+        for preset in &PRESETS {
+            assert_eq!(fraction(preset.eps.0), Some(preset.eps.1), "{}", preset.name);
+        }
+        let paper = PRESETS.iter().filter(|preset| preset.name.starts_with("paper-"));
+        for preset in paper {
+            for (defense, flags) in ["bnn", "adv-bnn"].into_iter().zip(preset.convert) {
+                let line =
+                    format!("advbnn train m --data d -o r --defense {defense} {}", preset.train);
+                let Command::Train(train) = Cli::try_parse_from(line.split(' ')).unwrap().command
+                else {
+                    panic!("{line}");
+                };
+                let recipe = Recipe::new(&train.training).unwrap();
+                let prior = recipe.training.prior.unwrap();
+                assert_eq!(flags, format!("--prior {prior}"), "{line}");
+                assert_eq!(preset.eps.1, recipe.eps, "{line}");
+            }
+        }
+    }
+}

@@ -124,7 +124,7 @@ impl Step {
             print::remark(&shown);
         }
         if let Some(folder) = self.leaves.parent() {
-            fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+            crate::folder::create(folder)?;
         }
         let (begun, done) = (self.path("begun"), self.path("done"));
         self.mark(machinery)?.write(&begun)?;

@@ -1,16 +1,16 @@
 //! Local reparameterization against the draw of the weights: the same distribution of the
 //! outputs of a layer, and a gradient of lower variance.
 
-use graphs::{DType, Fact, Graph, Model, Op, Role, Tensor, names};
+use graphs::{Model, Op, Tensor, names};
 use passes::{Defense, Estimator, InitStd, Optimizer, Training};
 
 use crate::engines::{Runner, Values, engines, onnxruntime};
 use crate::models::{
-    CLASSES, bayesian_cnn, convert, doubles, initial_state, labels, noise, number, uniform,
+    CLASSES, PIXELS, bayesian_cnn, convert, doubles, initial_state, labels, linear, noise, number,
+    uniform,
 };
 
 const BATCH: usize = 16;
-const PIXELS: usize = 6;
 
 fn training(estimator: Estimator) -> Training {
     let optimizer = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
@@ -18,16 +18,9 @@ fn training(estimator: Estimator) -> Training {
 }
 
 /// logits = 2 x w + 0.5 b, everything random.
-fn linear() -> Model {
-    let mut graph = Graph::new("linear");
-    let x = graph.input("x", Role::Data, Fact::new(DType::F32, &[BATCH, PIXELS]));
-    let w = graph.initializer("w", uniform("w", 1, &[PIXELS, CLASSES], -1.0, 1.0));
-    let b = graph.initializer("b", uniform("b", 1, &[CLASSES], -1.0, 1.0));
-    let fact = vec![Fact::new(DType::F32, &[BATCH, CLASSES])];
+fn random() -> Model {
     let gemm = Op::new("Gemm").with("alpha", 2.0f32).with("beta", 0.5f32);
-    let y = graph.op("gemm", gemm, &[Some(x), Some(w), Some(b)], fact);
-    graph.output("logits", y.into());
-    convert(Model::new(graph), InitStd::Constant(0.3))
+    convert(linear(BATCH, gemm), InitStd::Constant(0.3))
 }
 
 fn feeds(program: &Model, seed: u64) -> Values {
@@ -46,7 +39,7 @@ fn feeds(program: &Model, seed: u64) -> Values {
 
 #[test]
 fn activations_have_the_mean_and_variance_of_the_layer() {
-    let model = linear();
+    let model = random();
     let program = passes::update(&model, BATCH, &training(Estimator::Local)).expect("a program");
     let initial = initial_state(&model, &[&program]);
     let fed = feeds(&program.model, 5);
@@ -80,7 +73,7 @@ fn activations_have_the_mean_and_variance_of_the_layer() {
 /// The mean over draws of every gradient, and the variances summed over all of them.
 fn moments(estimator: Estimator) -> (Vec<f64>, f64) {
     const DRAWS: u64 = 400;
-    let model = linear();
+    let model = random();
     let program = passes::update(&model, BATCH, &training(estimator)).expect("a program");
     let initial = initial_state(&model, &[&program]);
     let mut runner = Runner::new(onnxruntime(), &program).expect("a session");

@@ -7,29 +7,17 @@ use runtime::engine::Engine;
 
 use crate::engines::{Runner, Values, assert_close, engines};
 use crate::models::{
-    CLASSES, bayesian_cnn, doubles, images, initial_state, labels, number, uniform, update_feeds,
+    CLASSES, PIXELS, bayesian_cnn, doubles, images, initial_state, labels, linear, number, uniform,
+    update_feeds,
 };
 
 const BATCH: usize = 4;
-const PIXELS: usize = 6;
 const BETA: f32 = 2.5;
 const SMOOTHING: f32 = 0.2;
 
 fn training() -> Training {
     let optimizer = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
     Training { optimizer, ..Training::published(Defense::Adv) }
-}
-
-/// logits = x w + b.
-fn linear() -> Model {
-    let mut graph = Graph::new("linear");
-    let x = graph.input("x", Role::Data, Fact::new(DType::F32, &[BATCH, PIXELS]));
-    let w = graph.initializer("w", uniform("w", 1, &[PIXELS, CLASSES], -1.0, 1.0));
-    let b = graph.initializer("b", uniform("b", 1, &[CLASSES], -1.0, 1.0));
-    let fact = vec![Fact::new(DType::F32, &[BATCH, CLASSES])];
-    let y = graph.op("gemm", Op::new("Gemm"), &[Some(x), Some(w), Some(b)], fact);
-    graph.output("logits", y.into());
-    Model::new(graph)
 }
 
 /// The rows of log softmax(x w + b).
@@ -81,7 +69,7 @@ fn run_update(engine: &dyn Engine, model: &Model, training: &Training, feeds: &V
 
 #[test]
 fn the_losses_are_what_their_formulas_say() {
-    let model = linear();
+    let model = linear(BATCH, Op::new("Gemm"));
     let [w, b] = ["w", "b"].map(|name| {
         let value = model.graph.source(name).expect("a weight");
         doubles(model.graph.tensor(value).expect("a constant"))
@@ -128,7 +116,7 @@ fn the_losses_are_what_their_formulas_say() {
 /// The gradient to attacked images of KL(p || q) is (q - p) w^T for a linear model.
 #[test]
 fn the_attack_of_trades_climbs_the_divergence() {
-    let model = linear();
+    let model = linear(BATCH, Op::new("Gemm"));
     let training = Training { loss: Loss::Trades { beta: BETA }, ..training() };
     let program = passes::training_attack(&model, BATCH, &training).expect("an attack program");
     let [w, b] = ["w", "b"].map(|name| {

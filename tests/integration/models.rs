@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use graphs::{Kind, Model, Program, Role, Tensor, names};
+use graphs::{DType, Fact, Graph, Kind, Model, Op, Program, Role, Tensor, names};
 use passes::{Architecture, Convert, InitStd, Layer, Pass, Posterior};
 use runtime::noise::{Key, fill_normal, fill_uniform, hash_name};
 
@@ -10,8 +10,22 @@ use crate::engines::Values;
 
 pub(crate) const PRIOR: f32 = 0.1;
 pub(crate) const CLASSES: usize = 3;
+/// What [`linear`] takes of an image.
+pub(crate) const PIXELS: usize = 6;
 /// `[C, H, W]`
 pub(crate) const IMAGE: [usize; 3] = [2, 8, 8];
+
+/// logits = x w + b, by a Gemm.
+pub(crate) fn linear(batch: usize, gemm: Op) -> Model {
+    let mut graph = Graph::new("linear");
+    let x = graph.input("x", Role::Data, Fact::new(DType::F32, &[batch, PIXELS]));
+    let w = graph.initializer("w", uniform("w", 1, &[PIXELS, CLASSES], -1.0, 1.0));
+    let b = graph.initializer("b", uniform("b", 1, &[CLASSES], -1.0, 1.0));
+    let fact = vec![Fact::new(DType::F32, &[batch, CLASSES])];
+    let y = graph.op("gemm", gemm, &[Some(x), Some(w), Some(b)], fact);
+    graph.output("logits", y.into());
+    Model::new(graph)
+}
 
 /// Three convolutions with BatchNormalization, and a Gemm: about 1,100 weights.
 pub(crate) fn cnn() -> Model {

@@ -4,10 +4,9 @@ use graphs::{DType, Fact, Graph, Model, Op, Program, Role, Tensor, names};
 use passes::{AttackLoss, Defense, Loss, Optimizer, Training};
 
 use crate::engines::{Runner, Values, assert_close, engines};
-use crate::models::{CLASSES, initial_state, labels, uniform};
+use crate::models::{CLASSES, PIXELS, initial_state, labels, uniform};
 
 const BATCH: usize = 4;
-const PIXELS: usize = 6;
 const TOLERANCE: f32 = 1e-5;
 
 /// The first so many columns.

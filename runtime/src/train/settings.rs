@@ -50,9 +50,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether every number makes sense.
+    ///
     /// # Errors
     /// Names the first setting that makes no sense, and what to give instead.
-    pub(super) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         let bad = |text: String| Err(Error::Setting(text));
         if !(1..=1_000_000).contains(&self.epochs) {
             return bad(format!("epochs: {} is not between 1 and 1000000", self.epochs));

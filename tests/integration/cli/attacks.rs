@@ -222,6 +222,30 @@ fn transfer_prints_and_writes_the_documented_matrix() {
 }
 
 #[test]
+fn a_normalization_is_put_in_front_of_the_model_alone() {
+    let place = place();
+    let normalize = "--normalize 0.1/0.8";
+    place.succeeds(&format!("convert net.onnx -o own.onnx --layers none {normalize}"));
+    let specs = ["transfer:from=net.onnx,steps=5"];
+    let inside = evaluate(&place, "own.onnx", "0.03", &specs, "");
+    let in_front = evaluate(&place, "net.onnx", "0.03", &specs, normalize);
+    assert_eq!(inside["attacks"][0]["accuracy"], in_front["attacks"][0]["accuracy"]);
+    // One with a normalization of its own attacks otherwise.
+    let other = evaluate(&place, "own.onnx", "0.03", &["transfer:from=own.onnx,steps=5"], "");
+    assert_ne!(inside["attacks"][0]["accuracy"], other["attacks"][0]["accuracy"]);
+
+    let data = assets().join("fashion-mnist");
+    let arguments = format!(
+        "evaluate net.onnx --data {} --limit 2 --engine tract --attack {} {normalize}",
+        data.display(),
+        specs[0]
+    );
+    let output = place.advbnn(&arguments).output().expect("it runs");
+    let remarks = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(remarks.contains("note: --normalize is for MODEL alone"), "{remarks}");
+}
+
+#[test]
 fn a_budget_is_for_models_of_two_classes_too() {
     let place = Place::new();
     place.succeeds("new small-cnn -o two.onnx --input 1x28x28 --classes 2");

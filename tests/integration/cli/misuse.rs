@@ -71,6 +71,44 @@ fn values_that_make_no_sense_are_named_with_what_to_give() {
 }
 
 #[test]
+fn flags_are_looked_at_before_files() {
+    let place = Place::new();
+    for (arguments, part) in [
+        ("convert no.onnx -o out.onnx --prior 0", "--prior 0"),
+        ("convert no.onnx -o out.onnx --normalize .5", "--normalize"),
+        ("convert no.onnx -o out.onnx --dim N", "--dim"),
+        ("gradient no.onnx -o out.onnx --dim N=1000000000000000000", "SIZE is 1 to 2147483647"),
+        ("inspect no.onnx --dim N=0", "SIZE is 1 to"),
+        ("export no.onnx -o out.onnx --mode random", "--mode random"),
+        ("compile no.onnx -o out --batch 0", "--batch 0"),
+        ("bench no.onnx --defense magic", "`magic`"),
+        ("predict no.onnx a.png --normalize .5", "--normalize"),
+        ("train no.onnx --data no -o run --split val", "--split val"),
+        ("train no.onnx --data no -o run --lr NaN", "learning rate: NaN"),
+        ("train no.onnx --data no -o run --alpha 1e400", "alpha: inf"),
+        ("train no.onnx --data no -o run --ema 1", "EMA: the decay 1"),
+        ("train no.onnx --data no -o run --batch 0", "batch: 0"),
+        ("train no.onnx --data no -o run --steps 0", "steps"),
+        ("train no.onnx --data no -o run --normalize .5", "--normalize"),
+        ("evaluate no.onnx --data no --split val", "--split val"),
+        ("evaluate no.onnx --data no --normalize .5", "--normalize"),
+        ("transfer no.onnx --data no --eps 0.1 --split val", "--split val"),
+    ] {
+        place.fails(2, arguments, &[part]);
+    }
+    // Nor are images, where a model is missing.
+    let place = Place::with_models();
+    let missing = "--attack transfer:from=no.onnx";
+    place.fails(1, &format!("evaluate net.onnx --data no {missing}"), &["no.onnx"]);
+    // A folder that cannot be made is told before anything is computed for it.
+    write_idx(&place.path("data"), "t10k", 6, 8);
+    let transfer = "transfer net.onnx --data data --eps 0.1 -o net.onnx --engine tract";
+    for line in [transfer, "compile bayes.onnx -o net.onnx"] {
+        place.fails(1, line, &["net.onnx", "the folder cannot be made; name another"]);
+    }
+}
+
+#[test]
 fn a_model_of_the_wrong_kind_is_told_what_to_do() {
     let place = Place::with_models();
     write_idx(&place.path("data"), "train", 6, 8);

@@ -93,7 +93,7 @@ fn a_run_folder_is_complete_and_never_overwritten() {
     for (right, wrong, part) in
         [("--lr 0.003", "--lr=-1", "learning rate"), ("--alpha 0.02", "--alpha=-1", "alpha")]
     {
-        place.fails(1, &format!("{} --resume", short.replace(right, wrong)), &[part]);
+        place.fails(2, &format!("{} --resume", short.replace(right, wrong)), &[part]);
     }
     let nothing = short.replace("-o run", "-o typo");
     place.fails(1, &format!("{nothing} --resume"), &["typo"]);
