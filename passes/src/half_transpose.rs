@@ -20,10 +20,19 @@ pub(crate) fn transpose_halves_in_single(graph: &mut Graph) -> Result<()> {
     if has_halves(graph) { rewrite(graph) } else { Ok(()) }
 }
 
+/// Whether anything is float16: by what is stated of it, or by an attribute, which is all that
+/// files without types have.
 fn has_halves(graph: &Graph) -> bool {
+    let makes = |attribute: &Attribute| match attribute {
+        Attribute::Int(code) => *code == i64::from(DType::F16.code()),
+        Attribute::Tensor(tensor) => tensor.dtype() == DType::F16,
+        _ => false,
+    };
+    let names = ["to", "dtype", "output_dtype", "value"];
+    let asks = |op: &Op| names.iter().filter_map(|name| op.attributes.get(*name)).any(makes);
     graph.ids().map(|id| graph.node(id)).any(|node| {
         node.outputs.iter().any(|fact| fact.dtype == Some(DType::F16))
-            || node.op().into_iter().flat_map(bodies).any(has_halves)
+            || node.op().is_some_and(|op| asks(op) || bodies(op).any(has_halves))
     })
 }
 

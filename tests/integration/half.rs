@@ -1,6 +1,6 @@
 //! Models of half precision: what is exported and differentiated is float32 at its ends.
 
-use graphs::{DType, Fact, Graph, Kind, Model, Op, Role, Tensor, names};
+use graphs::{DType, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, names};
 use half::f16;
 use passes::export::{Mode, Noise, export};
 use passes::{InitStd, Tape, loss_gradient};
@@ -177,5 +177,52 @@ fn products_of_transposed_tokens_load() {
         tokens.check(&mean, &[names::PROBABILITIES]);
         tokens.check(&ensemble, &[names::PROBABILITIES]);
         tokens.check(&gradient, &["input.grad", "w.grad"]);
+    }
+}
+
+/// Tokens that float32 images are cast to, or a part of which is, in a file that states no
+/// types between its ends.
+fn silent(dtype: DType, part: bool) -> Model {
+    let mut graph = Graph::new("silent");
+    let x = graph.input("input", Role::Data, Fact::new(DType::F32, &[2, 4, 6]));
+    let weight = (0..30).map(|i| (i * 7 % 11) as f32 / 8.0 - 0.5).collect();
+    let w = graph.initializer("w", Tensor::new(&[6, 5], weight).expect("30 values"));
+    let tape = &mut Tape::new(&mut graph, "net");
+    let [mut tokens, w] = [x, w].map(|value| tape.cast(value, dtype).expect("floats"));
+    if part {
+        let halves = Op::new("Split").with("axis", 1i64).with("num_outputs", 2i64);
+        let node = tape.call(halves, &[Some(tokens)], 2).expect("an even axis");
+        tokens = Value { node, slot: 1 };
+    }
+    tokens = tape.transpose(tokens, &[1, 0, 2]).expect("three axes");
+    let mut y = tape.apply("MatMul", &[tokens, w]).expect("of one size");
+    y = tape.transpose(y, &[1, 0, 2]).expect("three axes");
+    let axes = tape.ints(&[1]);
+    let mean = Op::new("ReduceMean").with("keepdims", 0i64);
+    y = tape.op(mean, &[y, axes]).expect("an axis");
+    y = tape.cast(y, DType::F32).expect("floats");
+    let ids: Vec<_> = graph.ids().filter(|id| *id != y.node).collect();
+    for node in ids {
+        if graph.node(node).op().is_some() {
+            graph.node_mut(node).outputs.fill(Fact::default());
+        }
+    }
+    graph.output("logits", y);
+    Model::new(graph)
+}
+
+#[test]
+fn products_of_transposed_tokens_load_where_the_file_states_no_types() {
+    for part in [false, true] {
+        let run = |dtype| {
+            let model = export(&silent(dtype, part), &Mode::Mean, 18).expect("an export");
+            let mut runner = Runner::of_model(onnxruntime(), &model).expect("a session");
+            let tokens = (0..48).map(|i| (i * 5 % 13) as f32 / 8.0).collect();
+            let tokens = Tensor::new(&[2, 4, 6], tokens).expect("48 values");
+            let feeds = Values::from([("input".to_owned(), tokens)]);
+            runner.run(&feeds).expect("a run").remove(names::PROBABILITIES).expect("p")
+        };
+        let [half, single] = [DType::F16, DType::F32].map(run);
+        assert_close(&half, &single, TOLERANCE, &format!("part {part}"));
     }
 }

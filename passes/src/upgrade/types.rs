@@ -192,11 +192,17 @@ pub(super) fn result(graph: &Graph, id: NodeId) -> Option<DType> {
     }
 }
 
+/// Operators of several outputs that are all of one type.
+const ALIKE: &[&str] = &["GRU", "LSTM", "RNN", "Split"];
+
 /// Notes what [`result`] says where the file says nothing: constants that a rule adds have to
 /// be of the same type.
 pub(crate) fn note_type(graph: &mut Graph, id: NodeId) {
     let dtype = result(graph, id);
-    if let Some(fact) = graph.node_mut(id).outputs.first_mut() {
+    let alike = |op: &Op| op.in_onnx_domain() && ALIKE.contains(&&*op.op_type);
+    let node = graph.node_mut(id);
+    let count = if node.op().is_some_and(alike) { node.outputs.len() } else { 1 };
+    for fact in node.outputs.iter_mut().take(count) {
         fact.dtype = fact.dtype.or(dtype);
     }
 }

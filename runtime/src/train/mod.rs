@@ -130,9 +130,10 @@ pub struct Outcome {
 /// checkpoints that are there then stay as they are, and a run that is refused leaves the
 /// folder as it was.
 pub fn train(job: &Job, on_event: &mut dyn FnMut(Event)) -> Result<Outcome> {
-    let (training, held_out) = holdout::split(job.dataset, job.settings)?;
+    let all = job.dataset;
+    let (training, held_out) = holdout::split(all, job.settings)?;
     let job = &Job { dataset: &training, ..*job };
-    let trainer = Trainer::new(job, held_out, on_event)?;
+    let trainer = Trainer::new(job, all, held_out, on_event)?;
     let (step, layout) = (trainer.step(), trainer.layout());
     thread::scope(|scope| {
         // Two batches ahead keep the engine busy and memory small.

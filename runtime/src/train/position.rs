@@ -19,8 +19,12 @@ pub(super) struct Position {
     pub(super) step: u64,
     settings: Settings,
     images: usize,
-    /// CRC-32C of the labels in order: tells whether the data are the same.
+    /// CRC-32C of the labels in order.
     labels: u32,
+    /// [`Dataset::identity`] of all images, those held out too; checkpoints of versions before
+    /// have none.
+    #[serde(default)]
+    data: Option<String>,
     /// CRC-32C of the names and values that the run began with; checkpoints of versions before
     /// have none.
     #[serde(default)]
@@ -36,9 +40,11 @@ pub(super) struct Position {
 }
 
 impl Position {
+    /// Where a run on `dataset`, what is not held out of `all`, begins.
     pub(super) fn start(
         settings: &Settings,
         dataset: &Dataset,
+        all: &Dataset,
         initial: &BTreeMap<String, Tensor>,
     ) -> Position {
         let sum = |sum, (name, tensor): (&String, &Tensor)| {
@@ -49,6 +55,7 @@ impl Position {
             settings: settings.clone(),
             images: dataset.len(),
             labels: crc32c(bytemuck::cast_slice(dataset.labels())),
+            data: Some(all.identity()),
             initial: Some(initial.iter().fold(0, sum)),
             epoch: Sums::default(),
             group: Sums::default(),
@@ -68,6 +75,14 @@ impl Position {
                 "data: the run to resume has {} images, and these are {} or have other labels; \
                  give the same data and limit",
                 old.images, self.images
+            )));
+        }
+        if let Some((old, new)) = old.data.as_ref().zip(self.data.as_ref())
+            && old != new
+        {
+            return Err(Error::Setting(format!(
+                "data: the run to resume has {old}, and these are {new}; give the same data and \
+                 limit, or start a run in another folder"
             )));
         }
         // The weights come from the checkpoint: another model would count for nothing.

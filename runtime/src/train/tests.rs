@@ -53,14 +53,26 @@ fn run(
     resume: bool,
     stop_at: u64,
 ) -> Result<Outcome> {
+    run_on(&dataset(IMAGES, CLASSES), engine, settings, folder, resume, stop_at)
+}
+
+/// The same on these images.
+fn run_on(
+    dataset: &Dataset,
+    engine: &dyn Engine,
+    settings: &Settings,
+    folder: &Path,
+    resume: bool,
+    stop_at: u64,
+) -> Result<Outcome> {
     let model = Linear { classes: CLASSES, std: Some(0.1) };
     let stop = AtomicBool::new(false);
     let job = Job {
         engine,
         compile: &|purpose, batch| model.compile(purpose, batch),
-        judge: &|_, _| Err("nothing is held out".into()),
+        judge: &|purpose, batch| model.compile(purpose, batch),
         initial: &weight(CLASSES),
-        dataset: &dataset(IMAGES, CLASSES),
+        dataset,
         settings,
         folder,
         config: None,
@@ -222,4 +234,55 @@ fn a_forgotten_parameter_does_not_start_at_zero() {
     };
     let error = train(&job, &mut |_| {}).unwrap_err().to_string();
     assert!(error.contains("nothing says how the state `weight"), "{error}");
+}
+
+#[test]
+fn the_best_epoch_of_another_run_is_not_taken_for_one_of_this() {
+    let engine = &*engines()[0];
+    let folder = tempfile::tempdir().unwrap();
+    let [last, best] = [LAST, BEST].map(|name| folder.path().join(name));
+    run(engine, &settings(), folder.path(), false, 3).unwrap();
+    let kept = fs::read(&best).unwrap();
+    // What is refused leaves it.
+    assert!(run(engine, &settings(), folder.path(), false, 1).is_err());
+    assert_eq!(fs::read(&best).unwrap(), kept);
+
+    fs::remove_file(&last).unwrap();
+    run(engine, &Settings { seed: 8, ..settings() }, folder.path(), false, 1).unwrap();
+    assert!(!best.exists(), "the run has taken one step of three");
+    // As a run leaves it that is killed between the two files of its first epoch.
+    fs::write(&best, kept).unwrap();
+    run(engine, &Settings { seed: 8, ..settings() }, folder.path(), true, 2).unwrap();
+    assert!(!best.exists(), "the run has taken two steps of three");
+}
+
+#[test]
+fn a_run_goes_on_with_the_same_images_only() {
+    let engine = &*engines()[0];
+    let folder = tempfile::tempdir().unwrap();
+    let same = dataset(IMAGES, CLASSES);
+    let attack = Pgd { eps: 0.05, steps: 1, step_size: 0.03, random_start: true, draws: 1 };
+    let holdout = Some(Holdout { images: 2, attack, samples: 1 });
+    let settings = Settings { holdout, ..settings() };
+    let resume = |dataset: &Dataset| run_on(dataset, engine, &settings, folder.path(), true, 2);
+    run_on(&same, engine, &settings, folder.path(), false, 1).unwrap();
+    let path = folder.path().join(LAST);
+    let before = fs::read(&path).unwrap();
+    let pixels: Vec<u8> = (0..IMAGES).flat_map(|i| same.image(i).unwrap().to_vec()).collect();
+    // Every image counts, whether it is trained on or held out.
+    for changed in 0..IMAGES {
+        let mut pixels = pixels.clone();
+        pixels[changed * pixels.len() / IMAGES] ^= 1;
+        let labels = same.labels().to_vec();
+        let other = Dataset::new(same.shape(), pixels, labels, Vec::new()).unwrap();
+        let error = resume(&other).unwrap_err().to_string();
+        assert!(error.starts_with("data: the run to resume has 10 images 1x2x2 "), "{error}");
+    }
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    // Checkpoints of versions before do not tell.
+    let (tensors, mut position) = checkpoint::read::<serde_json::Value>(&path).unwrap();
+    assert!(position.as_object_mut().unwrap().remove("data").is_some());
+    checkpoint::write(&path, &tensors, &position).unwrap();
+    resume(&same).unwrap();
 }

@@ -1,5 +1,7 @@
 //! The loop over batches, and where a run stands in it.
 
+use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -10,7 +12,7 @@ use super::averages::{Kept, decay_at};
 use super::holdout::Judge;
 use super::metrics::{Log, Span, Standing, Step};
 use super::position::{Position, check_tensors};
-use super::{CONFIG, Event, Job, LAST, OnCollapse, Outcome, Settings};
+use super::{BEST, CONFIG, Event, Job, LAST, OnCollapse, Outcome, Settings};
 use crate::checkpoint;
 use crate::data::{Batch, Dataset, Layout};
 use crate::engine::State;
@@ -35,14 +37,16 @@ pub(super) struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
+    /// Trains on the images of `job`, which with those held out are `all`.
     pub(super) fn new(
         job: &'a Job<'a>,
+        all: &Dataset,
         held_out: Option<Dataset>,
         on_event: &'a mut dyn FnMut(Event),
     ) -> Result<Trainer<'a>> {
         let Job { settings, dataset, .. } = *job;
         settings.check()?;
-        let mut position = Position::start(settings, dataset, job.initial);
+        let mut position = Position::start(settings, dataset, all, job.initial);
         let mut tensors = job.initial.clone();
         let path = job.folder.join(LAST);
         if job.resume {
@@ -79,6 +83,9 @@ impl<'a> Trainer<'a> {
             write_whole(&job.folder.join(CONFIG), |file| file.write_all(config.as_bytes()))?;
         }
         let log = Log::open(job.folder, position.step)?;
+        if position.best.is_none() {
+            remove_stale(&job.folder.join(BEST))?;
+        }
         let per_epoch = dataset.batches(settings.batch).len() as u64;
         let saved = (position.step, Instant::now());
         Ok(Trainer {
@@ -215,6 +222,15 @@ impl<'a> Trainer<'a> {
             "step {} of epoch {epoch}: {what}; lower the learning rate or alpha{kept}",
             step + 1
         ))
+    }
+}
+
+/// Removes the best epoch of another run, or one that this run has not come to yet: whoever
+/// stops before its first epoch ends would be left with those weights.
+fn remove_stale(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::file(path, error)),
+        _ => Ok(()),
     }
 }
 
