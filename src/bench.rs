@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::cli::{Bench, Machine};
 use crate::machinery::Machinery;
 use crate::programs::{Programs, open_engine};
+use crate::settings::check_samples;
 use crate::{data, misuse, model, print, progress};
 use schedule::Row;
 
@@ -31,9 +32,10 @@ struct Line {
 }
 
 pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
-    if flags.batch == 0 || flags.iters == 0 || flags.steps == 0 || flags.samples == 0 {
-        return Err(misuse("--batch, --steps, --samples and --iters are at least 1"));
+    if flags.batch == 0 || flags.iters == 0 || flags.steps == 0 {
+        return Err(misuse("--batch, --steps and --iters are at least 1"));
     }
+    check_samples(flags.samples)?;
     let defense: Defense = flags.defense.parse().map_err(|e| misuse(format!("--defense: {e}")))?;
     let engine = open_engine(machine)?;
     let mut network = model::read(&flags.model)?;

@@ -7,10 +7,10 @@ use graphs::Model;
 use passes::{InitStd, Layer, Pipeline, posteriors};
 use regex::Regex;
 
-use crate::cli::Convert;
+use crate::cli::{Convert, Machine};
 use crate::{misuse, model, print};
 
-pub(crate) fn run(flags: &Convert) -> Result<()> {
+pub(crate) fn run(flags: &Convert, machine: &Machine) -> Result<()> {
     let normalization = model::normalization(flags.normalize.as_deref())?;
     let pass = if flags.layers == ["none"] { None } else { Some(pass(flags)?) };
     let mut network = model::read_sized(&flags.model, &flags.sizes)?;
@@ -18,13 +18,18 @@ pub(crate) fn run(flags: &Convert) -> Result<()> {
         let context = || flags.model.display().to_string();
         Pipeline::new().then(normalization).run(&mut network).with_context(context)?;
     }
-    let remark = rewrite(flags, pass, &mut network)?;
+    let remark = rewrite(flags, pass, &mut network, machine.quiet)?;
     model::write_as(&network, &flags.output, flags.storage)?;
     print::line(format_args!("wrote {}: {remark}", flags.output.display()))
 }
 
 /// Converts, and says what was done.
-fn rewrite(flags: &Convert, pass: Option<passes::Convert>, network: &mut Model) -> Result<String> {
+fn rewrite(
+    flags: &Convert,
+    pass: Option<passes::Convert>,
+    network: &mut Model,
+    quiet: bool,
+) -> Result<String> {
     let context = || flags.model.display().to_string();
     let Some(pass) = pass else {
         let done = [
@@ -36,7 +41,7 @@ fn rewrite(flags: &Convert, pass: Option<passes::Convert>, network: &mut Model) 
     };
     let before = posteriors(&network.graph)?.len();
     Pipeline::opening().run(network).with_context(context)?;
-    if let Some(reason) = passes::try_free_batch(network) {
+    if let Some(reason) = passes::try_free_batch(network).filter(|_| !quiet) {
         print::remark(format_args!("{}: the batch size stays fixed: {reason}", context()));
     }
     Pipeline::new().then(pass).run(network).with_context(context)?;

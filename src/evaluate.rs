@@ -39,6 +39,15 @@ pub(crate) struct Evaluation {
     examples: runtime::evaluate::Evaluation,
 }
 
+/// Checks the flags, as an evaluation does before it reads anything.
+///
+/// # Errors
+/// When they make no sense.
+pub(crate) fn check(flags: &Evaluate) -> Result<()> {
+    settings::settings(flags)?;
+    data::split(&flags.judging.split).map(drop)
+}
+
 pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
     let (mut settings, limit) = settings::settings(flags)?;
     let split = data::split(&flags.judging.split)?;
@@ -52,15 +61,13 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
              `advbnn convert --layers none --normalize` writes one with its own",
         );
     }
+    let _made = flags.output.as_deref().map(folder::tentative).transpose()?;
     let dataset = data::load(&flags.data, split, &network, limit, machine.quiet)?;
     let foreign = match &flags.ood {
         Some(path) => Some(data::load_foreign(path, split, &network, limit, machine.quiet)?),
         None => None,
     };
     let notes = flags.output.as_ref().map(|folder| folder.join("progress.jsonl"));
-    if let Some(folder) = &flags.output {
-        folder::create(folder)?;
-    }
     let about = about(flags, engine.as_ref());
     let subject = Subject {
         dataset: &dataset,

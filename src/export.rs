@@ -5,10 +5,10 @@ use graphs::{Model, Tensor};
 use passes::export::{Mode, Noise};
 use runtime::noise;
 
-use crate::cli::Export;
+use crate::cli::{Export, Machine};
 use crate::{misuse, model, print};
 
-pub(crate) fn run(flags: &Export) -> Result<()> {
+pub(crate) fn run(flags: &Export, machine: &Machine) -> Result<()> {
     if !(18..=21).contains(&flags.opset) {
         return Err(misuse(format!(
             "--opset {}: 18 to 21 are possible (from 22 on engines lack random operators)",
@@ -23,7 +23,7 @@ pub(crate) fn run(flags: &Export) -> Result<()> {
     };
     let graph = passes::export::export(&network, &mode, flags.opset)
         .with_context(|| flags.model.display().to_string())?;
-    if let Some(batch) = passes::fixed_batch(&graph.graph) {
+    if let Some(batch) = passes::fixed_batch(&graph.graph).filter(|_| !machine.quiet) {
         let file = flags.model.display();
         print::remark(format_args!("{file}: the batch size stays {batch}; `convert` says why"));
     }

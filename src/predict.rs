@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use crate::cli::{Machine, Predict};
 use crate::programs::{Programs, open_engine};
-use crate::{data, misuse, model, print};
+use crate::settings::check_samples;
+use crate::{data, model, print};
 
 /// One image's line.
 #[derive(Debug, Serialize)]
@@ -25,9 +26,7 @@ struct Prediction<'a> {
 }
 
 pub(crate) fn run(flags: &Predict, machine: &Machine) -> Result<()> {
-    if flags.samples == 0 {
-        return Err(misuse("--samples 0: a prediction needs at least one draw"));
-    }
+    check_samples(flags.samples)?;
     let network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
     let context = || flags.model.display().to_string();
     let Some(shape) = data::image_shape(&network) else {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use graphs::{Model, Tensor};
 use indicatif::ProgressBar;
 use runtime::checkpoint;
-use runtime::data::Dataset;
+use runtime::data::{Dataset, Split};
 use runtime::engine::Engine;
 use runtime::train::{self, Event, Job, Outcome, Settings, Span};
 
@@ -18,7 +18,7 @@ use crate::cli::{Machine, Train};
 use crate::interrupt::Watch;
 use crate::programs::{Programs, open_engine};
 use crate::settings::{Recipe, unused};
-use crate::{data, misuse, model, print, progress};
+use crate::{data, folder, model, print, progress};
 use settings::{augmented, check_holdout, holdout, settings};
 
 pub(crate) use config::{Config, EngineTable};
@@ -41,22 +41,35 @@ pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     }
 }
 
-/// Trains, until it is done, has collapsed or is stopped.
-pub(crate) fn finish(flags: &Train, machine: &Machine) -> Result<Outcome> {
+/// Checks the flags, as a training does before it reads anything.
+///
+/// # Errors
+/// When they make no sense.
+pub(crate) fn check(flags: &Train) -> Result<()> {
+    meaning(flags).map(drop)
+}
+
+/// What the flags say by themselves.
+fn meaning(flags: &Train) -> Result<(Recipe, Settings, Split)> {
     let recipe = Recipe::new(&flags.training)?;
     let settings = augmented(settings(flags, &recipe)?, flags)?;
-    check_holdout(flags, &recipe)?;
-    settings.check().map_err(misuse)?;
+    check_holdout(flags, &recipe, &settings)?;
+    Ok((recipe, settings, data::split(&flags.split)?))
+}
+
+/// Trains, until it is done, has collapsed or is stopped.
+pub(crate) fn finish(flags: &Train, machine: &Machine) -> Result<Outcome> {
+    let (recipe, settings, split) = meaning(flags)?;
     let held_out = flags.holdout.is_some_and(|images| images > 0);
     let unused = unused(&flags.training, recipe.defense, held_out);
     if !unused.is_empty() && !machine.quiet {
         let unused = unused.join(", ");
         print::remark(format_args!("note: `{}` does not use {unused}", recipe.defense));
     }
-    let split = data::split(&flags.split)?;
     let mut network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
     recipe.apply(&mut network).with_context(|| flags.model.display().to_string())?;
     let engine = open_engine(machine)?;
+    let _made = folder::tentative(&flags.output)?;
     let dataset = data::load(&flags.data, split, &network, flags.limit, machine.quiet)?;
     let settings = Settings { holdout: holdout(flags, &recipe, dataset.len())?, ..settings };
     let config = Config {

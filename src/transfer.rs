@@ -33,6 +33,15 @@ struct Report {
     seed: u64,
 }
 
+/// Checks the flags, as the command does before it reads anything.
+///
+/// # Errors
+/// When they make no sense.
+pub(crate) fn check(flags: &Transfer) -> Result<()> {
+    settings(flags)?;
+    data::split(&flags.judging.split).map(drop)
+}
+
 pub(crate) fn run(flags: &Transfer, machine: &Machine) -> Result<()> {
     let settings = settings(flags)?;
     let split = data::split(&flags.judging.split)?;
@@ -40,10 +49,8 @@ pub(crate) fn run(flags: &Transfer, machine: &Machine) -> Result<()> {
     let models: Vec<Model> =
         flags.models.iter().map(|path| model::read(path)).collect::<Result<_>>()?;
     let first = models.first().context("no model is given")?;
+    let _made = flags.output.as_deref().map(folder::tentative).transpose()?;
     let dataset = data::load(&flags.data, split, first, flags.judging.limit, machine.quiet)?;
-    if let Some(output) = &flags.output {
-        folder::create(output)?;
-    }
     let on = |model| Programs::new(model).on(engine.as_ref());
     let programs: Vec<Programs> = models.iter().map(on).collect();
     let compilers: Vec<_> = programs

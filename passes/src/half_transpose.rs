@@ -3,6 +3,7 @@
 use graphs::{Attribute, DType, Fact, Graph, Kind, NodeId, Op};
 
 use crate::Result;
+use crate::naming::Names;
 use crate::upgrade::note_type;
 
 /// Makes every float16 Transpose that moves the first axis one in float32, between two Casts:
@@ -17,7 +18,7 @@ use crate::upgrade::note_type;
 /// # Errors
 /// When the graph or a body in it has a cycle.
 pub(crate) fn transpose_halves_in_single(graph: &mut Graph) -> Result<()> {
-    if has_halves(graph) { rewrite(graph) } else { Ok(()) }
+    if has_halves(graph) { rewrite(graph, &mut Names::of(graph)) } else { Ok(()) }
 }
 
 /// Whether anything is float16: by what is stated of it, or by an attribute, which is all that
@@ -44,12 +45,12 @@ fn bodies(op: &Op) -> impl Iterator<Item = &Graph> {
 }
 
 /// Files need not state types, so they are noted on the way.
-fn rewrite(graph: &mut Graph) -> Result<()> {
+fn rewrite(graph: &mut Graph, names: &mut Names) -> Result<()> {
     for id in graph.op_order()? {
         note_type(graph, id);
-        enter(graph, id)?;
+        enter(graph, id, names)?;
         if moves_first(graph, id) {
-            in_single(graph, id);
+            in_single(graph, id, names);
         }
     }
     Ok(())
@@ -57,7 +58,7 @@ fn rewrite(graph: &mut Graph) -> Result<()> {
 
 /// Rewrites the bodies of a node: their inputs and captures are of the types of its arguments,
 /// its outputs of the types of theirs.
-fn enter(graph: &mut Graph, id: NodeId) -> Result<()> {
+fn enter(graph: &mut Graph, id: NodeId, names: &mut Names) -> Result<()> {
     let arguments = graph.arguments(id);
     let dtypes: Vec<Option<DType>> =
         arguments.into_iter().map(|value| graph.fact(value?).dtype).collect();
@@ -77,7 +78,7 @@ fn enter(graph: &mut Graph, id: NodeId) -> Result<()> {
                 tell(&mut body.node_mut(inner).outputs, captured.get(i).copied().flatten());
             }
         }
-        rewrite(body)?;
+        rewrite(body, names)?;
         let results = body.outputs.iter().skip(skipped).map(|port| body.fact(port.value).dtype);
         for (fact, dtype) in node.outputs.iter_mut().zip(results) {
             fact.dtype = fact.dtype.or(dtype);
@@ -103,17 +104,19 @@ fn moves_first(graph: &Graph, id: NodeId) -> bool {
     })
 }
 
-fn in_single(graph: &mut Graph, id: NodeId) {
+fn in_single(graph: &mut Graph, id: NodeId, names: &mut Names) {
     let Some(x) = graph.argument(id, 0) else { return };
     let (whole, uses) = (graph.fact(id.into()).clone(), graph.uses(id.into()));
-    let name = graph.node(id).name.clone();
+    // Files need not name their nodes either.
+    let [widen, narrow] =
+        ["Widen", "Cast"].map(|end| names.claim(&format!("{}/{end}", graph.node(id).name)));
     let cast = |to: DType| Op::new("Cast").with("to", i64::from(to.code()));
     let single = |fact: &Fact| vec![Fact { dtype: Some(DType::F32), ..fact.clone() }];
     let facts = single(graph.fact(x));
-    let wide = graph.op(&format!("{name}/Widen"), cast(DType::F32), &[Some(x)], facts);
+    let wide = graph.op(&widen, cast(DType::F32), &[Some(x)], facts);
     graph.set_argument(id, 0, Some(wide.into()));
     graph.node_mut(id).outputs = single(&whole);
-    let y = graph.op(&format!("{name}/Cast"), cast(DType::F16), &[Some(id.into())], vec![whole]);
+    let y = graph.op(&narrow, cast(DType::F16), &[Some(id.into())], vec![whole]);
     graph.redirect(uses, y.into());
 }
 

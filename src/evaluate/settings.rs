@@ -8,7 +8,7 @@ use runtime::evaluate::{Budget, EvalSettings, MOST_DRAWS};
 
 use crate::cli::{Evaluate, Judging};
 use crate::misuse;
-use crate::settings::fraction;
+use crate::settings::{check_samples, fraction};
 
 /// The settings, and how many images to take at most.
 pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZeroUsize>)> {
@@ -97,9 +97,7 @@ fn attacks(flags: &Evaluate) -> Result<Vec<AttackSpec>> {
 
 /// Checks the numbers that `evaluate` and `transfer` share.
 pub(crate) fn check_counts(flags: &Judging) -> Result<()> {
-    if !(1..=MOST_DRAWS).contains(&(flags.samples as u64)) {
-        return Err(misuse(format!("--samples is 1 to {MOST_DRAWS}")));
-    }
+    check_samples(flags.samples)?;
     if flags.batch == 0 {
         return Err(misuse("--batch is at least 1"));
     }

@@ -123,6 +123,7 @@ pub(crate) fn run(flags: &Reproduce, machine: &Machine) -> Result<()> {
         return Err(misuse(format!("--variant {other}: use paper or code")));
     }
     let steps = experiment.steps(flags, preset)?;
+    steps.iter().try_for_each(Step::check)?;
     let folder = flags.output.as_path();
     let machinery = Machinery::of(open_engine(machine)?.as_ref());
     for step in &steps {
@@ -265,6 +266,7 @@ mod tests {
                             panic!("{}: {error}", step.line());
                         }
                         assert!(!step.line().contains("  "));
+                        step.check().unwrap();
                     }
                 }
             }

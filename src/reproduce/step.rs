@@ -11,7 +11,7 @@ use runtime::train::LAST;
 use super::mark::{Mark, checksum};
 use crate::cli::{Cli, Command, Machine};
 use crate::machinery::Machinery;
-use crate::{interrupt, print, train};
+use crate::{evaluate, interrupt, print, train, transfer};
 
 /// One command, and the file that is there once it is done.
 pub(super) struct Step {
@@ -88,6 +88,27 @@ impl Step {
         format!("advbnn {}", words.join(" "))
     }
 
+    /// The command, as the program reads it.
+    fn parse(&self, more: Option<&str>) -> Result<Cli> {
+        let words = std::iter::once("advbnn").chain(self.arguments.iter().map(String::as_str));
+        Ok(Cli::try_parse_from(words.chain(more))?)
+    }
+
+    /// Checks the flags of the command, for those before it may take days.
+    ///
+    /// # Errors
+    /// When the command would refuse them.
+    pub(super) fn check(&self) -> Result<()> {
+        let checked = self.parse(None).and_then(|cli| match &cli.command {
+            Command::Train(flags) => train::check(flags),
+            Command::Evaluate(flags) => evaluate::check(flags),
+            Command::Transfer(flags) => transfer::check(flags),
+            // The others come first, and have no flags but the presets' own.
+            _ => Ok(()),
+        });
+        checked.with_context(|| self.line())
+    }
+
     /// How far the command is.
     ///
     /// # Errors
@@ -128,10 +149,9 @@ impl Step {
         }
         let (begun, done) = (self.path("begun"), self.path("done"));
         self.mark(machinery)?.write(&begun)?;
-        let words = std::iter::once("advbnn".to_owned()).chain(self.arguments.iter().cloned());
-        let words = words.chain(notes.is_some().then(|| "--resume".to_owned()));
         let Machine { engine, provider, precision, threads, quiet } = *machine;
-        let cli = Cli::try_parse_from(words).with_context(|| shown.clone())?;
+        let resume = notes.is_some().then_some("--resume");
+        let cli = self.parse(resume).with_context(|| shown.clone())?;
         let cli = Cli { machine: Machine { engine, provider, precision, threads, quiet }, ..cli };
         let finished = match &cli.command {
             Command::Train(flags) => train::finish(flags, &cli.machine)

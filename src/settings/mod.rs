@@ -7,6 +7,7 @@ use anyhow::Result;
 use graphs::Model;
 use passes::{Defense, NoiseLayers, Pipeline, Prior, Training};
 use runtime::attack::Pgd;
+use runtime::evaluate::MOST_DRAWS;
 use runtime::train::Schedule;
 
 use crate::cli::TrainingFlags;
@@ -15,6 +16,14 @@ use flags::{attack, estimator, kl_scope, loss, noise, optimizer, share};
 
 pub(crate) use flags::fraction;
 pub(crate) use shown::Shown;
+
+/// Checks `--samples` of a command that averages predictions.
+pub(crate) fn check_samples(samples: usize) -> Result<()> {
+    match (1..=MOST_DRAWS).contains(&(samples as u64)) {
+        true => Ok(()),
+        false => Err(misuse(format!("--samples is 1 to {MOST_DRAWS}"))),
+    }
+}
 
 /// How to train: every flag resolved.
 #[derive(Clone, Debug)]

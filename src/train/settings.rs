@@ -47,9 +47,15 @@ fn usual(recipe: &Recipe, images: usize) -> usize {
     if recipe.fast { (images / 10).min(256) } else { 0 }
 }
 
-/// Checks the flags that only images held out give a meaning, before any data are read.
-pub(super) fn check_holdout(flags: &Train, recipe: &Recipe) -> Result<()> {
-    needs_images(flags, flags.holdout.unwrap_or(usual(recipe, usize::MAX)))
+/// Checks the settings, and the flags of images held out however many the data have.
+pub(super) fn check_holdout(flags: &Train, recipe: &Recipe, settings: &Settings) -> Result<()> {
+    let counts =
+        [("--holdout-steps", flags.holdout_steps), ("--holdout-draws", flags.holdout_draws)];
+    if let Some((flag, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
+        return Err(misuse(format!("{flag} 0: give at least 1")));
+    }
+    let holdout = holdout(flags, recipe, usize::MAX)?;
+    Settings { holdout, ..settings.clone() }.check().map_err(misuse)
 }
 
 /// What is held out of `images` images.

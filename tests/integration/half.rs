@@ -181,7 +181,7 @@ fn products_of_transposed_tokens_load() {
 }
 
 /// Tokens that float32 images are cast to, or a part of which is, in a file that states no
-/// types between its ends.
+/// types and no names between its ends.
 fn silent(dtype: DType, part: bool) -> Model {
     let mut graph = Graph::new("silent");
     let x = graph.input("input", Role::Data, Fact::new(DType::F32, &[2, 4, 6]));
@@ -205,6 +205,7 @@ fn silent(dtype: DType, part: bool) -> Model {
     for node in ids {
         if graph.node(node).op().is_some() {
             graph.node_mut(node).outputs.fill(Fact::default());
+            graph.node_mut(node).name.clear();
         }
     }
     graph.output("logits", y);

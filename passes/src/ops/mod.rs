@@ -1,7 +1,8 @@
 //! The table of operators: one row each, one file per family.
 //!
 //! To add an operator, add a [`Def`] to the family it belongs to: its shape rule, its
-//! gradient rule and test cases. The tests take every row and prove its gradient by
+//! gradient rule and test cases (and, where its result is not of the first argument's type,
+//! that type to `upgrade/types.rs`). The tests take every row and prove its gradient by
 //! finite differences on every engine.
 //!
 //! Rules see static shapes only: [`crate::FixBatch`] fixes the batch size first.
@@ -244,4 +245,17 @@ fn only(gradient: Value) -> Gradients {
 /// No test cases: for rows that other rows' tests cover (say in a comment which).
 fn no_cases() -> Vec<Case> {
     Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_operator_has_two_rows() {
+        let mut names: Vec<_> = FAMILIES.iter().copied().flatten().map(|def| def.op).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|pair| pair.first() == pair.last());
+        assert_eq!(twice, None);
+    }
 }

@@ -12,12 +12,14 @@ use crate::{Error, Result};
 /// Bytes of a file's content that formats are recognised by.
 const HEAD: u64 = 16;
 
-/// Parts of file names that tell the split.
+/// Words of file names that tell the split: no letter stands beside them.
 const SPLIT_NAMES: &[(&str, Split)] = &[
     ("train", Split::Train),
+    ("training", Split::Train),
     ("data_batch", Split::Train),
     ("t10k", Split::Test),
     ("test", Split::Test),
+    ("testing", Split::Test),
 ];
 
 /// The visible content of a folder, sorted by name; or one file.
@@ -120,8 +122,18 @@ impl DataFile {
     /// The split that the name tells.
     fn split(&self) -> Option<Split> {
         let name = self.path.file_name()?.to_string_lossy().to_lowercase();
-        SPLIT_NAMES.iter().find(|(part, _)| name.contains(part)).map(|&(_, split)| split)
+        SPLIT_NAMES.iter().find(|(word, _)| has_word(&name, word)).map(|&(_, split)| split)
     }
+}
+
+/// Whether `word` stands somewhere in `name` with no letter before or behind it.
+fn has_word(name: &str, word: &str) -> bool {
+    let letter = |c: Option<char>| c.is_some_and(char::is_alphabetic);
+    name.match_indices(word).any(|(at, _)| {
+        let before = name.get(..at).and_then(|text| text.chars().next_back());
+        let behind = name.get(at + word.len()..).and_then(|text| text.chars().next());
+        !letter(before) && !letter(behind)
+    })
 }
 
 /// The entries of a folder that are not hidden, sorted.
@@ -136,4 +148,27 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     }
     paths.sort();
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_words_tell_the_split() {
+        let split = |name: &str| {
+            let path = PathBuf::from(name);
+            DataFile { path, length: 0, head: Vec::new(), gzip: false }.split()
+        };
+        let train = ["train.npz", "x_train.npz", "Train-00000-of-00001.parquet", "train2017.npz"];
+        for name in train.into_iter().chain(["data_batch_1.bin", "train_X.bin", "training.npz"]) {
+            assert_eq!(split(name), Some(Split::Train), "{name}");
+        }
+        for name in ["t10k-images-idx3-ubyte.gz", "test_batch.bin", "latest-test.npz", "TEST.npz"] {
+            assert_eq!(split(name), Some(Split::Test), "{name}");
+        }
+        for name in ["latest.npz", "strain.parquet", "trainer.npz", "attested.npz", "mnist.npz"] {
+            assert_eq!(split(name), None, "{name}");
+        }
+    }
 }

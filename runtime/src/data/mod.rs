@@ -77,7 +77,7 @@ const FORMATS: &[Format] =
 /// Loads the images at `path`, whose format is recognised by content:
 ///
 /// - IDX, gzipped or not: a file of images and one of labels for each split, told
-///   apart by `train`, and `t10k` or `test`, in their names;
+///   apart by the words `train`, and `t10k` or `test`, in their names;
 /// - CIFAR-10 binary: `data_batch_*.bin` and `test_batch.bin`;
 /// - STL-10 binary: `train_X.bin`, `train_y.bin`, `test_X.bin` and `test_y.bin`;
 /// - `.npz`: `train.npz` and `test.npz`, or one file, with arrays `x` and `y` (or `x_train`,

@@ -35,8 +35,8 @@ fn load(listing: &Listing, request: &Request) -> Result<Dataset> {
     let [x, y] = if named { names } else { ["x".to_owned(), "y".to_owned()] };
     let images = Images::read(file, &mut archive, &x, request)?;
     let labels = labels(file, &mut archive, &y)?;
-    if labels.len() < images.count || (request.limit.is_none() && labels.len() != images.count) {
-        let reason = format!("{} labels in {y} for {} images in {x}", labels.len(), images.count);
+    if labels.len() != images.all {
+        let reason = format!("{} labels in {y} for {} images in {x}", labels.len(), images.all);
         return Err(Error::file(&file.path, reason));
     }
     (request.progress)(images.count, images.count);
@@ -82,6 +82,8 @@ fn labels(file: &DataFile, archive: &mut Archive, name: &str) -> Result<Vec<i64>
 
 /// Images of one array, as bytes.
 struct Images {
+    /// Those of the array, of which a limit takes the first `count`.
+    all: usize,
     count: usize,
     shape: [usize; 3],
     pixels: Vec<u8>,
@@ -111,7 +113,7 @@ impl Images {
             let image = shape.iter().product();
             pixels = pixels.chunks_exact(image).flat_map(|image| planar(image, shape)).collect();
         }
-        Ok(Images { count, shape, pixels })
+        Ok(Images { all, count, shape, pixels })
     }
 }
 

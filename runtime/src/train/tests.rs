@@ -272,7 +272,8 @@ fn a_run_goes_on_with_the_same_images_only() {
     // Every image counts, whether it is trained on or held out.
     for changed in 0..IMAGES {
         let mut pixels = pixels.clone();
-        pixels[changed * pixels.len() / IMAGES] ^= 1;
+        let size = pixels.len() / IMAGES;
+        pixels[changed * size] ^= 1;
         let labels = same.labels().to_vec();
         let other = Dataset::new(same.shape(), pixels, labels, Vec::new()).unwrap();
         let error = resume(&other).unwrap_err().to_string();

@@ -89,6 +89,13 @@ fn flags_are_looked_at_before_files() {
         ("train no.onnx --data no -o run --ema 1", "EMA: the decay 1"),
         ("train no.onnx --data no -o run --batch 0", "batch: 0"),
         ("train no.onnx --data no -o run --steps 0", "steps"),
+        ("train no.onnx --data no -o run --holdout 5 --holdout-steps 0", "--holdout-steps 0"),
+        ("train no.onnx --data no -o run --holdout 5 --holdout-draws 0", "--holdout-draws 0"),
+        ("predict no.onnx a.png --samples 100001", "--samples is 1 to 100000"),
+        ("bench no.onnx --samples 100001", "--samples is 1 to 100000"),
+        ("reproduce table1 --preset fashion --data no -o out --samples 100001", "--samples is 1"),
+        ("reproduce fig3 --preset fashion --data no -o out --samples 100001", "--samples is 1"),
+        ("reproduce fig4 --preset fashion --data no -o out --epochs 1000001", "epochs: 1000001"),
         ("train no.onnx --data no -o run --normalize .5", "--normalize"),
         ("evaluate no.onnx --data no --split val", "--split val"),
         ("evaluate no.onnx --data no --normalize .5", "--normalize"),
@@ -100,12 +107,19 @@ fn flags_are_looked_at_before_files() {
     let place = Place::with_models();
     let missing = "--attack transfer:from=no.onnx";
     place.fails(1, &format!("evaluate net.onnx --data no {missing}"), &["no.onnx"]);
-    // A folder that cannot be made is told before anything is computed for it.
-    write_idx(&place.path("data"), "t10k", 6, 8);
-    let transfer = "transfer net.onnx --data data --eps 0.1 -o net.onnx --engine tract";
-    for line in [transfer, "compile bayes.onnx -o net.onnx"] {
-        place.fails(1, line, &["net.onnx", "the folder cannot be made; name another"]);
+    // A folder that cannot be made is told before images are read and anything is computed for it,
+    // and one that was made for nothing goes again.
+    for line in [
+        "transfer net.onnx --data no --eps 0.1 --engine tract",
+        "evaluate net.onnx --data no --engine tract",
+        "train bayes.onnx --data no --engine tract",
+    ] {
+        let made = "the folder cannot be made; name another";
+        place.fails(1, &format!("{line} -o net.onnx"), &["net.onnx", made]);
+        place.fails(1, &format!("{line} -o made/for/nothing"), &["no: "]);
+        assert!(!place.path("made").exists(), "{line}");
     }
+    place.fails(1, "compile bayes.onnx -o net.onnx", &["net.onnx", "the folder cannot be made"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use graphs::Model;
+use graphs::{DType, Fact, Graph, Model, Op, Role, Tensor};
 
 use super::{Place, write_idx};
 
@@ -147,4 +147,39 @@ fn gradient_and_export_have_the_documented_inputs_and_outputs() {
     ports_are(&format!("{export} --mode frozen"), "input", "probabilities");
     ports_are(&format!("{export} --samples 4"), "input", ensemble);
     ports_are(&format!("{export} --samples 4 --noise seed"), "input seed", ensemble);
+}
+
+#[test]
+fn quiet_leaves_out_remarks_on_models_too() {
+    let place = Place::new();
+    // Two images of six pixels, mixed so that no other number of them would do.
+    let mut graph = Graph::new("mixed");
+    let x = graph.input("input", Role::Data, Fact::new(DType::F32, &[2, 6]));
+    let weight = (0..16).map(|i| i as f32 / 16.0).collect();
+    let [mix, weight, back] = [
+        ("mix", Tensor::vector(&[3i64, 4])),
+        ("weight", Tensor::new(&[4, 4], weight).expect("16 values")),
+        ("back", Tensor::vector(&[2i64, 6])),
+    ]
+    .map(|(name, tensor)| graph.initializer(name, tensor));
+    let mut logits = x;
+    for (op, other, shape) in
+        [("Reshape", mix, [3, 4]), ("MatMul", weight, [3, 4]), ("Reshape", back, [2, 6])]
+    {
+        let facts = vec![Fact::new(DType::F32, &shape)];
+        logits = graph.op("", Op::new(op), &[Some(logits), Some(other)], facts).into();
+    }
+    graph.output("logits", logits);
+    Model::new(graph).write(&place.path("fixed.onnx")).expect("written");
+    for line in ["convert fixed.onnx -o bayes.onnx", "export fixed.onnx -o mean.onnx --mode mean"] {
+        let remarks = |line: &str| {
+            let output = place.advbnn(line).output().expect("it runs");
+            let remarks = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(0), "{line}: {remarks}");
+            remarks
+        };
+        let told = remarks(line);
+        assert!(told.contains("fixed.onnx: the batch size stays"), "{line}: {told}");
+        assert_eq!(remarks(&format!("{line} --quiet")), "");
+    }
 }

@@ -149,3 +149,15 @@ fn defects_are_named() {
         assert!(error.contains("test.npz") && error.contains(expected), "{error} lacks {expected}");
     }
 }
+
+#[test]
+fn counts_that_disagree_are_told_under_a_limit_too() {
+    for images in [1, 3] {
+        let pixels = array("|u1", &format!("({images}, 2, 2)"), &vec![7; 4 * images]);
+        let content = archive(&[("x", pixels), ("y", labels())], CompressionMethod::Stored);
+        let folder = folder(&[("test.npz", content)]);
+        let limited = Request { limit: Some(1), ..Request::new(Split::Test) };
+        let error = load(folder.path(), &limited).unwrap_err().to_string();
+        assert!(error.contains(&format!("2 labels in y for {images} images in x")), "{error}");
+    }
+}
