@@ -61,7 +61,9 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
              `advbnn convert --layers none --normalize` writes one with its own",
         );
     }
-    let _made = flags.output.as_deref().map(folder::tentative).transpose()?;
+    // What goes on is there already.
+    let new = flags.output.as_deref().filter(|_| !flags.resume);
+    let _made = new.map(folder::tentative).transpose()?;
     let dataset = data::load(&flags.data, split, &network, limit, machine.quiet)?;
     let foreign = match &flags.ood {
         Some(path) => Some(data::load_foreign(path, split, &network, limit, machine.quiet)?),
