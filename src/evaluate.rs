@@ -58,7 +58,8 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
         None => None,
     };
     let notes = flags.output.as_ref().map(|folder| folder.join("progress.jsonl"));
-    if let Some(folder) = &flags.output {
+    // What goes on is there already.
+    if let Some(folder) = flags.output.as_ref().filter(|_| !flags.resume) {
         folder::create(folder)?;
     }
     let about = about(flags, engine.as_ref());

@@ -92,25 +92,27 @@ pub fn evaluate<'a>(
     let own = Images { dataset, name: "images", seeds: settings.seeds };
     // Of what has no label, the accuracies under other seeds mean nothing.
     let foreign = foreign.map(|dataset| Images { dataset, name: "foreign images", seeds: 1 });
-    let attacks = settings.runs().map(|(spec, eps)| runner.attack(spec, eps));
+    let attacks = settings.runs().into_iter().map(|(spec, eps)| runner.attack(spec, eps));
     let attacks: Vec<Attack> = attacks.collect::<Result<_>>()?;
     let probes = probes(&mut runner, &attacks)?;
     let shown = settings.compared().and_then(|(norm, eps)| attack::shown(&attacks, norm, eps));
-    runner.plan.shown = shown.and_then(|place| attacks.get(place).cloned());
     plan(&mut runner, own, &attacks, &probes, foreign);
 
     let all = vec![true; dataset.len()];
     let clean = runner.run(own, None, &all)?;
     runner.clean = clean.seen.iter().map(|seen| Some(seen.as_ref()?.judged)).collect();
     let mut runs: Vec<Run> = Vec::new();
-    for attack in &attacks {
+    for (place, attack) in attacks.iter().enumerate() {
         let asked = match settings.cumulative {
             true => left(&clean, &runs, (attack.norm, attack.eps)),
             false => all.clone(),
         };
         let left_out = asked.iter().filter(|asked| !**asked).count();
         runner.leave_out(own, Some(attack), left_out);
+        // A probe may do the same as the attack that is shown.
+        runner.plan.showing = shown == Some(place);
         runs.push(runner.run(own, Some(attack), &asked)?);
+        runner.plan.showing = false;
     }
     let first = settings.probing.as_ref().map_or(0, |probing| probing.images);
     let asked: Vec<bool> = (0..dataset.len()).map(|index| index < first).collect();

@@ -123,7 +123,13 @@ impl Loaded {
         for (noise, buffer) in self.noise.iter().zip(buffers.iter_mut()) {
             buffer.resize(noise.shape.iter().product(), 0.0);
             match (&noise.posterior, &*states) {
-                (None, _) => draw.fill(noise.hash, buffer),
+                (None, _) => match (noise.per_image, noise.shape.split_first()) {
+                    (Some(rows), Some((_, row))) => {
+                        let size = rows * row.iter().product::<usize>();
+                        draw.fill_images(noise.hash, size, buffer);
+                    }
+                    _ => draw.fill(noise.hash, buffer),
+                },
                 (Some((mean, log_std)), [state, ..]) => {
                     let (mean, log_std) = (state.floats(mean)?, state.floats(log_std)?);
                     if [mean.len(), log_std.len()] != [buffer.len(); 2] {
@@ -245,3 +251,6 @@ fn known(graph: &Graph, value: Value, name: &str) -> Result<Vec<usize>> {
         Error::Program(format!("input `{name}` is {fact}, not float32 of a known shape"))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use graphs::Program;
 
@@ -34,6 +35,17 @@ pub enum Loss {
     TargetedDlr,
 }
 
+impl Loss {
+    /// How many classes it is defined of.
+    pub(crate) fn least_classes(self) -> usize {
+        match self {
+            Loss::CrossEntropy => 1,
+            Loss::Dlr => 3,
+            Loss::TargetedDlr => 4,
+        }
+    }
+}
+
 /// Makes the program of some purpose for batches of so many images. The programs of a
 /// model read and carry one state, under the names of [`graphs::names`]. Programs that
 /// attack or predict compute each image on its own, and their noise is either the same for any
@@ -53,13 +65,14 @@ pub(crate) struct Sessions<'a> {
 }
 
 /// A stream of draws of the noise: each run of a program takes the next one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Draws {
     seed: u64,
     stream: u64,
     first: u64,
     taken: u64,
     kind: Kind,
+    images: Option<Arc<[usize]>>,
 }
 
 /// Which draws of the weights an attacker looks at.
@@ -76,7 +89,7 @@ pub(crate) enum Kind {
 impl Draws {
     /// The draws from number `first` on of the stream that is called `stream`.
     pub(crate) fn new(seed: u64, stream: &str, first: u64) -> Draws {
-        Draws { seed, stream: hash_name(stream), first, taken: 0, kind: Kind::Fresh }
+        Draws { seed, stream: hash_name(stream), first, taken: 0, kind: Kind::Fresh, images: None }
     }
 
     /// Draws of another kind from the same stream.
@@ -84,31 +97,40 @@ impl Draws {
         Draws { kind, ..self }
     }
 
+    /// From now on the rows of a run are the images `indices` of a data set, and beyond them
+    /// the same again: noise of images is each image's own, in whatever batch it is. Without
+    /// them it belongs to the place in the batch.
+    pub(crate) fn show(&mut self, indices: &[usize]) {
+        self.images = Some(indices.into());
+    }
+
     /// The numbers of the next draw.
     pub(crate) fn draw(&mut self) -> Draw {
-        let Draws { seed, stream, first, taken, kind } = *self;
+        let Draws { seed, stream, first, taken, kind, .. } = *self;
+        let images = self.images.clone();
         self.taken += 1;
         let number = match kind {
             Kind::Frozen(count) => taken % count.max(1),
             Kind::Fresh | Kind::Mean => taken,
         };
-        Draw { seed, stream, step: first.wrapping_add(number), mean: kind == Kind::Mean }
+        Draw { seed, stream, step: first.wrapping_add(number), mean: kind == Kind::Mean, images }
     }
 
     /// What the attack on image `index` of the data set decides by lot at its start
     /// number `start`: the same in whatever batch the image is.
     pub(crate) fn lot(&self, index: usize, start: u64) -> Key {
-        Key::new(self.seed, start, self.stream ^ hash_name(&format!("image {index}")))
+        Key::new(self.seed, start, self.stream ^ hash_image(index))
     }
 }
 
 /// The numbers of one draw.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Draw {
     seed: u64,
     stream: u64,
     step: u64,
     mean: bool,
+    images: Option<Arc<[usize]>>,
 }
 
 impl Draw {
@@ -125,6 +147,16 @@ impl Draw {
         }
     }
 
+    /// Fills `out` with the noise of images for that tensor, `size` numbers for each.
+    pub(crate) fn fill_images(&self, tensor: u64, size: usize, out: &mut [f32]) {
+        let Some(images) = self.images.as_ref().filter(|_| !self.mean) else {
+            return self.fill(tensor, out);
+        };
+        for (&index, row) in images.iter().cycle().zip(out.chunks_mut(size.max(1))) {
+            fill_normal(self.key(tensor ^ hash_image(index)), row);
+        }
+    }
+
     /// Fills `out` with the weights that this noise draws from a posterior.
     pub(crate) fn weights(&self, tensor: u64, mean: &[f32], log_std: &[f32], out: &mut [f32]) {
         match self.mean {
@@ -132,6 +164,11 @@ impl Draw {
             false => fill_weights(self.key(tensor), mean, log_std, out),
         }
     }
+}
+
+/// Tells the images of a data set apart, as [`hash_name`] tells tensors.
+fn hash_image(index: usize) -> u64 {
+    hash_name(&format!("image {index}"))
 }
 
 impl<'a> Sessions<'a> {
@@ -158,14 +195,12 @@ impl<'a> Sessions<'a> {
         (0..count).map(|shard| batch / count + usize::from(shard < batch % count)).collect()
     }
 
-    /// The program of `purpose` for the first shard of `batch` images, as the engine is given
-    /// it.
+    /// The program of `purpose` for `batch` images in one piece, whatever the threads.
     ///
     /// # Errors
     /// When it cannot be compiled.
     pub(crate) fn program(&self, purpose: Purpose, batch: usize) -> Result<Program> {
-        let images = self.shards(purpose, batch).first().copied().unwrap_or(batch);
-        (self.compile)(purpose, images).map_err(Error::Compile)
+        (self.compile)(purpose, batch).map_err(Error::Compile)
     }
 
     /// The program of `purpose` for `batch` images.

@@ -8,6 +8,7 @@ use crate::data::Dataset;
 use crate::engine::Engine;
 use crate::network::{Network, Running, target};
 use crate::sessions::Draws;
+use crate::target::Target;
 use crate::{Error, Result};
 
 /// What to measure.
@@ -73,36 +74,40 @@ pub fn transfer<'a>(
     let open = |network| Running::new(engine, network, dataset, *batch);
     let mut networks = networks.into_iter().map(open).collect::<Result<Vec<Running>>>()?;
     let indices: Vec<usize> = (0..dataset.len()).collect();
-    let batches = || indices.chunks(*batch).map(|batch| (batch, batch.first().map_or(0, |i| *i)));
-    let draws = |stream, first: usize| Draws::new(*seed, stream, (first as u64) << 32);
-    let judge = |network: &mut Running, images: &Tensor, labels: &Tensor, first| {
-        let mut draws = draws("evaluate/judge", first);
+    let batches = || indices.chunks(*batch);
+    // The same for every batch, as `evaluate` has them.
+    let draws = |stream| Draws::new(*seed, stream, 0);
+    let judge = |network: &mut Running, images: &Tensor, target: &Target| {
+        let mut draws = draws("evaluate/judge");
+        draws.show(&target.indices);
         let tally = network.predict(images, *samples, &mut draws)?;
-        let labels = labels.values::<i64>()?;
+        let labels = target.labels.values::<i64>()?;
         let pairs = tally.chosen().zip(labels.iter());
         Ok::<usize, Error>(pairs.filter(|(class, label)| *class as i64 == **label).count())
     };
 
     let mut clean = vec![0; networks.len()];
     for (network, right) in networks.iter_mut().zip(&mut clean) {
-        for (batch, first) in batches() {
+        for batch in batches() {
             let target = target(network, dataset, batch)?;
-            *right += judge(network, &target.clean, &target.labels, first)?;
+            *right += judge(network, &target.clean, &target)?;
         }
     }
     let mut attacked = vec![vec![0; networks.len()]; networks.len()];
     for (source, rights) in attacked.iter_mut().enumerate() {
-        for (batch, first) in batches() {
+        let mut done = 0;
+        for batch in batches() {
             let Some(network) = networks.get_mut(source) else { continue };
             let target = target(network, dataset, batch)?;
-            let draws = draws("evaluate/attack", first);
+            let draws = draws("evaluate/attack");
             let images = strongest(network, attack, *eps, &target, draws)?;
             let form = network.form.clone();
             for (network, right) in networks.iter_mut().zip(rights.iter_mut()) {
                 let images = form.convert(&images, &network.form)?;
-                *right += judge(network, &images, &target.labels, first)?;
+                *right += judge(network, &images, &target)?;
             }
-            on_progress(TransferProgress { source, done: first + batch.len() });
+            done += batch.len();
+            on_progress(TransferProgress { source, done });
         }
     }
     let percent = |right: &usize| 100.0 * *right as f64 / dataset.len() as f64;

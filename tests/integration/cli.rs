@@ -11,6 +11,7 @@ mod models;
 mod printed;
 mod providers;
 mod reproduced;
+mod ruled_out;
 mod saving;
 mod sizes;
 mod training;

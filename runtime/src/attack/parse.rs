@@ -92,7 +92,7 @@ impl AttackSpec {
                 Method::Fgsm => 1,
                 Method::ApgdCe | Method::ApgdDlr | Method::ApgdT => 100,
                 Method::Noise | Method::Square => 0,
-                _ => 20,
+                Method::Pgd | Method::FixedNoise | Method::MeanWeight | Method::Transfer => 20,
             },
             step: Step::Default,
             momentum: 0.0,

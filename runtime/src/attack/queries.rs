@@ -32,6 +32,8 @@ pub(crate) struct Slopes {
 /// classes]`; there may be more rows than images. It is taken from logits, so that it still
 /// tells classes apart whose probabilities are 0 in float32.
 pub(crate) struct Scores {
+    /// How many classes each image has to have that are not ruled out, by a logit of -inf.
+    least: usize,
     pub(crate) classes: usize,
     pub(crate) logs: Vec<f64>,
 }
@@ -41,7 +43,8 @@ impl Queries<'_, '_> {
     /// a targeted loss goes towards the classes `goals`, one for each image.
     ///
     /// # Errors
-    /// When the program cannot be compiled or run.
+    /// When the program cannot be compiled or run, or its logits are of no classes, or of too
+    /// few for the loss.
     pub(crate) fn slopes(
         &mut self,
         loss: Loss,
@@ -59,7 +62,7 @@ impl Queries<'_, '_> {
         }
         let mut slopes =
             Slopes { gradient: vec![0.0; images.len()], losses: vec![0.0; rows], margins: vec![] };
-        let mut scores = Scores::new();
+        let mut scores = Scores::of(loss.least_classes());
         let count = self.each(Purpose::Gradient(loss), size, &placed, |outputs| {
             scores.add(&joined(outputs, names::LOGITS)?)?;
             let gradient = joined(outputs, names::GRADIENT)?;
@@ -77,14 +80,19 @@ impl Queries<'_, '_> {
         Ok(slopes)
     }
 
-    /// How `images` are classified.
+    /// How `images` are classified, each of them among `least` classes at least.
     ///
     /// # Errors
     /// As [`Queries::slopes`].
-    pub(crate) fn scores(&mut self, target: &Target, images: &[f32]) -> Result<Scores> {
+    pub(crate) fn scores(
+        &mut self,
+        target: &Target,
+        images: &[f32],
+        least: usize,
+    ) -> Result<Scores> {
         let size = self.network.size(target.len());
         self.place(target, images, size)?;
-        let mut scores = Scores::new();
+        let mut scores = Scores::of(least);
         self.each(Purpose::Predict, size, &[names::IMAGES], |outputs| {
             scores.add(&joined(outputs, names::LOGITS)?)
         })?;
@@ -96,12 +104,13 @@ impl Queries<'_, '_> {
     /// # Errors
     /// As [`Queries::slopes`].
     pub(crate) fn margins(&mut self, target: &Target, images: &[f32]) -> Result<Vec<f64>> {
-        self.scores(target, images)?.margins(&target.labels)
+        self.scores(target, images, 1)?.margins(&target.labels)
     }
 
     /// Puts `images` and the labels of `target` into the state, in a run of `size`.
     fn place(&mut self, target: &Target, images: &[f32], size: usize) -> Result<()> {
         let images = Tensor::new(target.clean.shape(), images.to_vec())?;
+        self.draws.show(&target.indices);
         self.network.state.put(names::IMAGES, &padded(&images, size)?)?;
         self.network.state.put(names::LABELS, &padded(&target.labels, size)?)
     }
@@ -126,8 +135,8 @@ impl Queries<'_, '_> {
 }
 
 impl Scores {
-    fn new() -> Scores {
-        Scores { classes: 0, logs: Vec::new() }
+    fn of(least: usize) -> Scores {
+        Scores { least, classes: 0, logs: Vec::new() }
     }
 
     /// Takes one more draw's `logits` `[size, classes]` in.
@@ -136,14 +145,25 @@ impl Scores {
             return Err(Error::Program(format!("the logits are {logits:?}, not [N, classes]")));
         };
         let values = logits.floats()?;
-        if !values.iter().all(|logit| logit.is_finite()) {
-            return Err(Error::Program(
-                "a logit is not finite; the weights are damaged".to_owned(),
-            ));
+        if let Some(logit) = values.iter().find(|l| !l.is_finite() && **l != f32::NEG_INFINITY) {
+            let reason = format!("a logit is {logit}; the weights are damaged");
+            return Err(Error::Program(reason));
+        }
+        let rows = values.chunks_exact(classes.max(1));
+        let possible = |row: &[f32]| row.iter().filter(|logit| logit.is_finite()).count();
+        let (fewest, least) = (rows.clone().map(possible).min().unwrap_or(0), self.least);
+        if fewest < least {
+            let reason = match fewest {
+                0 => "all logits of an image are -inf; the weights are damaged".to_owned(),
+                _ => format!(
+                    "all logits of an image but {fewest} are -inf, and the DLR loss needs {least} \
+                     classes; attack with the cross-entropy"
+                ),
+            };
+            return Err(Error::Program(reason));
         }
         self.classes = classes;
         self.logs.resize(values.len(), f64::NEG_INFINITY);
-        let rows = values.chunks_exact(classes.max(1));
         for (logs, row) in self.logs.chunks_exact_mut(classes.max(1)).zip(rows) {
             let row = row.iter().map(|&logit| f64::from(logit));
             let total = row.clone().fold(f64::NEG_INFINITY, add_logs);
@@ -153,7 +173,8 @@ impl Scores {
     }
 
     /// By how much the most likely other class is ahead of the label of each image, in
-    /// the logarithm of the mean probability: positive where the image is misclassified.
+    /// the logarithm of the mean probability: positive where the image is misclassified; infinite
+    /// where the label or all other classes are ruled out.
     ///
     /// # Errors
     /// When the labels are none.

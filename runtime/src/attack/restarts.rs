@@ -40,7 +40,7 @@ pub(crate) fn strongest(
     let clean = target.clean.values::<f32>()?;
     let mut queries = Queries { network, draws, average: spec.draws() };
     let goals = likeliest(&mut queries, spec, target)?;
-    let aims = goals.first().map_or(1, Vec::len).max(1) as u64;
+    let aims = goals.iter().map(Vec::len).max().unwrap_or(0).max(1) as u64;
     let starts = spec.restarts() * aims;
     let mut best = clean.to_vec();
     let mut margins = vec![f64::NEG_INFINITY; count];
@@ -53,7 +53,10 @@ pub(crate) fn strongest(
         }
         let rows: Vec<usize> = round.iter().map(|one| one.row).collect();
         let part = target.rows(&rows)?;
-        let goal = |one: &Try| goals.get(one.row)?.get((one.start % aims) as usize).copied();
+        // An image that has fewer classes than others is attacked towards them again.
+        let goal = |one: &Try| {
+            goals.get(one.row)?.iter().cycle().nth((one.start % aims) as usize).copied()
+        };
         let goals: Vec<i64> = round.iter().filter_map(goal).collect();
         let numbers: Vec<u64> = round.iter().map(|one| one.start).collect();
         let images = attack(&mut queries, spec, eps, &part, &numbers, &goals)?;
@@ -99,6 +102,7 @@ fn attack(
             let rows: Vec<usize> = (0..target.len()).cycle().take(size).collect();
             let (padded, start) = (target.rows(&rows)?, Tensor::new(target.clean.shape(), images)?);
             let start = crate::network::padded(&start, size)?;
+            draws.show(&padded.indices);
             let Running { sessions, state, .. } = &mut **network;
             pgd.run_from(&start, sessions, state, &padded, draws)?;
             let mut images = attacked(network)?.values::<f32>()?.into_owned();
@@ -113,25 +117,40 @@ fn attack(
 }
 
 /// The classes that the attack aims at, for each image: those other than the label that
-/// the clean image is most likely taken for, the likeliest first.
+/// the clean image is most likely taken for, the likeliest first; none that is ruled out.
 fn likeliest(queries: &mut Queries, spec: &AttackSpec, target: &Target) -> Result<Vec<Vec<i64>>> {
     if spec.targets() == 0 {
         return Ok(Vec::new());
     }
-    let scores = queries.scores(target, &target.clean.values::<f32>()?)?;
+    let scores = queries.scores(target, &target.clean.values::<f32>()?, spec.least_classes())?;
     let labels = target.labels.values::<i64>()?;
     let rows = scores.logs.chunks_exact(scores.classes.max(1)).zip(labels.iter());
-    let order = |(row, &label): (&[f64], &i64)| {
-        let mut classes: Vec<(i64, f64)> = (0..).zip(row.iter().copied()).collect();
-        classes.retain(|(class, _)| *class != label);
-        classes.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-        classes.truncate(spec.targets() as usize);
-        classes.into_iter().map(|(class, _)| class).collect()
-    };
-    Ok(rows.map(order).collect())
+    Ok(rows.map(|(row, &label)| others(row, label, spec.targets() as usize)).collect())
+}
+
+/// The likeliest classes but `label`, by the logarithms of their probabilities.
+fn others(logs: &[f64], label: i64, most: usize) -> Vec<i64> {
+    let mut classes: Vec<(i64, f64)> = (0..).zip(logs.iter().copied()).collect();
+    classes.retain(|(class, log)| *class != label && *log > f64::NEG_INFINITY);
+    classes.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    classes.truncate(most);
+    classes.into_iter().map(|(class, _)| class).collect()
 }
 
 fn attacked(network: &Running) -> Result<Tensor> {
     let lacking = || Error::Program("the attack left no images".to_owned());
     network.state.get(names::IMAGES)?.ok_or_else(lacking)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::others;
+
+    #[test]
+    fn the_likeliest_other_classes_are_aimed_at_and_none_that_is_ruled_out() {
+        let logs = [-3.0, f64::NEG_INFINITY, -0.1, -2.0, -4.0];
+        assert_eq!(others(&logs, 2, 9), [3, 0, 4]);
+        assert_eq!(others(&logs, 3, 2), [2, 0]);
+        assert_eq!(others(&logs, 1, 9), [2, 3, 0, 4]);
+    }
 }

@@ -40,7 +40,17 @@ pub enum Method {
 impl Method {
     /// Whether it follows a gradient, of whatever model.
     pub(crate) fn follows_gradient(self) -> bool {
-        !matches!(self, Method::Square | Method::Noise)
+        match self {
+            Method::Fgsm
+            | Method::Pgd
+            | Method::ApgdCe
+            | Method::ApgdDlr
+            | Method::ApgdT
+            | Method::FixedNoise
+            | Method::MeanWeight
+            | Method::Transfer => true,
+            Method::Square | Method::Noise => false,
+        }
     }
 }
 
@@ -104,9 +114,16 @@ impl AttackSpec {
     /// How many classes a model needs so that its loss is defined.
     pub fn least_classes(&self) -> usize {
         match self.method {
-            Method::ApgdT => 4,
-            Method::ApgdDlr => 3,
-            _ => 1,
+            Method::ApgdT => Loss::TargetedDlr.least_classes(),
+            Method::ApgdDlr => Loss::Dlr.least_classes(),
+            Method::Fgsm
+            | Method::Pgd
+            | Method::ApgdCe
+            | Method::Square
+            | Method::Noise
+            | Method::FixedNoise
+            | Method::MeanWeight
+            | Method::Transfer => Loss::CrossEntropy.least_classes(),
         }
     }
 
@@ -128,6 +145,11 @@ impl AttackSpec {
     /// The share of the step before that each step takes again.
     pub(crate) fn momentum(&self) -> f64 {
         self.momentum
+    }
+
+    /// Whether it asks for the same as another, however it is written.
+    pub(crate) fn is_same(&self, other: &AttackSpec) -> bool {
+        AttackSpec { text: other.text.clone(), ..self.clone() } == *other
     }
 
     /// Whether it differs from another in nothing but steps, draws and starts.

@@ -72,7 +72,7 @@ impl Square {
             };
             let candidates: Vec<f32> = rows.iter().filter_map(candidate).flatten().collect();
             if random {
-                let same = *queries.draws;
+                let same = queries.draws.clone();
                 images.clear();
                 for search in &searches {
                     images.extend_from_slice(&search.image);

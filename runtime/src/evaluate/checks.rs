@@ -104,15 +104,24 @@ pub(super) fn all(evidence: &Evidence) -> Vec<Check> {
 }
 
 impl Evidence {
-    /// Plain PGD with the most draws, and of these the most steps that are not a doubling: what
-    /// the others are compared with.
+    /// Plain PGD that others are compared with: with the most draws, and of these the most steps.
+    /// Better one that was also tried from several starts, or else with twice the steps.
     fn reference(&self) -> Option<&Probe> {
         let plain = || self.at(Method::Pgd).filter(|row| row.attack.is_plain());
         // A sweep goes on beyond the reference, whose neighbours alone have more restarts.
         let anchored = plain().filter(|row| self.again(row).is_some());
+        let effort = |row: &&Probe| (row.attack.draws, row.attack.steps);
         anchored
             .max_by_key(|row| row.attack.draws)
-            .or_else(|| plain().max_by_key(|row| (row.attack.draws, row.attack.steps)))
+            .or_else(|| plain().filter(|row| self.doubled(row).is_some()).max_by_key(effort))
+            .or_else(|| plain().max_by_key(effort))
+    }
+
+    /// The same attack with twice the steps.
+    fn doubled(&self, reference: &Probe) -> Option<&Probe> {
+        let wanted = (2 * reference.attack.steps, reference.attack.draws);
+        let mut plain = self.at(Method::Pgd).filter(|row| row.attack.is_plain());
+        plain.find(|row| is_alike(row, reference) && (row.attack.steps, row.attack.draws) == wanted)
     }
 
     /// Plain PGD that differs from `reference` in nothing but steps and draws.

@@ -73,6 +73,15 @@ impl Pictured {
     }
 }
 
+impl Pictured {
+    /// Whether it has as many pixels as its shape says, and any.
+    pub(super) fn is_whole(&self) -> bool {
+        let size = self.shape.iter().try_fold(1usize, |size, n| size.checked_mul(*n));
+        let found = [self.clean.len(), self.added.len(), self.attacked.len()];
+        size.is_some_and(|size| size > 0 && found == [size; 3])
+    }
+}
+
 impl Evaluation {
     pub(super) fn new(found: Found, asked: &Asked) -> Result<Evaluation> {
         let lacking = || Error::Data("no image was evaluated".to_owned());

@@ -4,6 +4,7 @@ use crc32c::{crc32c, crc32c_append};
 
 use super::EvalSettings;
 use crate::Result;
+use crate::attack::AttackSpec;
 use crate::data::Dataset;
 use crate::network::Running;
 use crate::sessions::Purpose;
@@ -25,7 +26,10 @@ pub(super) fn identity(
     let size = batch.min(&datasets.first().map_or(0, |dataset| dataset.len())).to_owned();
     let model = model(network, size)?;
     let runs: Vec<String> = match cumulative {
-        true => settings.runs().map(|(spec, eps)| format!("{} at {eps}", spec.text())).collect(),
+        true => {
+            let run = |(spec, eps): (&AttackSpec, f64)| format!("{} at {eps}", spec.text());
+            settings.runs().into_iter().map(run).collect()
+        }
         false => Vec::new(),
     };
     Ok(format!(
@@ -46,7 +50,8 @@ fn images(dataset: &Dataset) -> String {
     format!("{} images {channels}x{height}x{width} {sum:08x}", dataset.len())
 }
 
-/// A sum of the program that predicts `batch` images, and of the parameters that it reads.
+/// A sum of the program that predicts `batch` images, and of the parameters that it reads: the
+/// same on any number of threads.
 ///
 /// # Errors
 /// When it cannot be compiled, or a parameter not be read.

@@ -78,8 +78,8 @@ impl Journal {
     /// on; with `resume`, goes on with the one that is there.
     ///
     /// # Errors
-    /// When the file cannot be read or written, is damaged, is of another evaluation, or
-    /// without `resume` is of one that was stopped.
+    /// When the file cannot be read or written, is damaged, is of another evaluation, without
+    /// `resume` is of one that was stopped, or with it is not there.
     pub(super) fn open(path: &Path, evaluation: &str, resume: bool) -> Result<Journal> {
         let found = match read(path)? {
             Some(before) if resume && before.evaluation == evaluation => before.found,
@@ -92,6 +92,11 @@ impl Journal {
             Some(before) if !before.finished && !before.found.is_empty() => {
                 let reason = "holds an evaluation that was stopped; go on with it (`--resume`), or \
                               choose another folder";
+                return Err(Error::file(path, reason));
+            }
+            None if resume => {
+                let reason = "there is no evaluation to resume; leave `--resume` away, or give the \
+                              folder of one";
                 return Err(Error::file(path, reason));
             }
             _ => BTreeMap::new(),
@@ -165,6 +170,11 @@ fn read(path: &Path) -> Result<Option<Content>> {
     let mut content = Content { evaluation, found: BTreeMap::new(), finished: false };
     for (number, line) in lines {
         match serde_json::from_slice(line).map_err(|error| damaged(number, error))? {
+            Line::Range(range) if !range.pictures.iter().all(Pictured::is_whole) => {
+                let reason = "is damaged (a picture has not as many pixels as its shape says); \
+                              choose another folder";
+                return Err(Error::file(path, format!("line {number} {reason}")));
+            }
             Line::Range(range) => _ = content.found.insert(range.key.clone(), range),
             Line::End(End { finished }) => content.finished = finished,
         }
@@ -213,7 +223,7 @@ mod tests {
     fn another_evaluation_is_refused_but_for_a_fresh_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("progress.jsonl");
-        Journal::open(&path, "this", true).unwrap().put(&range("a")).unwrap();
+        Journal::open(&path, "this", false).unwrap().put(&range("a")).unwrap();
         let error =
             |evaluation, resume| Journal::open(&path, evaluation, resume).unwrap_err().to_string();
         for (evaluation, resume) in [("that", true), ("that", false), ("this", false)] {
@@ -242,6 +252,48 @@ mod tests {
         }
         let error = Journal::open(folder.path(), "this", true).unwrap_err().to_string();
         assert!(!error.contains("another model"), "{error}");
+    }
+
+    #[test]
+    fn where_nothing_is_there_nothing_is_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress.jsonl");
+        let error = Journal::open(&path, "this", true).unwrap_err().to_string();
+        assert!(error.contains("progress.jsonl") && error.contains("no evaluation"), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn pictures_have_as_many_pixels_as_their_shape_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("progress.jsonl");
+        let judged = range("a").seen[0].judged;
+        let picture = Pictured {
+            shape: [1, 1, 2],
+            clean: vec![0, 255],
+            added: vec![0, -127],
+            attacked: vec![0, 128],
+            before: judged,
+            after: judged,
+        };
+        let noted = Range { pictures: vec![picture], ..range("a") };
+        let mut journal = Journal::open(&path, "this", false).unwrap();
+        journal.put(&noted).unwrap();
+        assert_eq!(get(&Journal::open(&path, "this", true).unwrap(), "a"), Some(&noted));
+        let text = fs::read_to_string(&path).unwrap();
+        for (right, wrong) in [
+            ("[1,1,2]", "[1,1,3]"),
+            ("[1,1,2]", "[1,4294967296,4294967296]"),
+            ("[1,1,2]", "[1,0,2]"),
+            ("[0,255]", "[0]"),
+            ("[0,-127]", "[0,-127,1]"),
+            ("[0,128]", "[]"),
+        ] {
+            assert!(text.contains(right), "{text}");
+            fs::write(&path, text.replacen(right, wrong, 1)).unwrap();
+            let error = Journal::open(&path, "this", true).unwrap_err().to_string();
+            assert!(error.contains("line 2 is damaged (a picture"), "{wrong}: {error}");
+        }
     }
 
     /// A full disk or a kill while the file is rewritten leaves the one that was there.

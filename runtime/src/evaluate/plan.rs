@@ -11,8 +11,8 @@ pub(super) const PICTURED: usize = 6;
 pub(super) struct Plan {
     all: f64,
     done: f64,
-    /// The attack whose images the report shows.
-    pub(super) shown: Option<Attack>,
+    /// Whether the attack that runs is the one whose images the report shows.
+    pub(super) showing: bool,
     /// Those images.
     pub(super) pictures: Vec<Pictured>,
 }
@@ -47,10 +47,5 @@ impl Plan {
     /// The share that is done.
     pub(super) fn share(&self) -> f64 {
         (self.done / self.all.max(1.0)).min(1.0)
-    }
-
-    /// Whether the report shows images of this attack.
-    pub(super) fn shows(&self, attack: Option<&Attack>) -> bool {
-        self.shown.is_some() && self.shown.as_ref() == attack && self.pictures.len() < PICTURED
     }
 }

@@ -66,7 +66,9 @@ impl<'a> Runner<'a, '_> {
                 Some(journal) => journal.get(&key, batch.len())?,
                 None => None,
             };
-            let range = match known {
+            // One that an evaluation has noted which showed another attack.
+            let lacking = |range: &&Range| range.pictures.len() < self.wanted(batch);
+            let range = match known.filter(|range| !lacking(range)) {
                 Some(range) => range.clone(),
                 None => self.range(key, images, attack, batch)?,
             };
@@ -77,9 +79,8 @@ impl<'a> Runner<'a, '_> {
                 }
             }
             // Those in the journal may be of an attack that a stronger one has joined since.
-            if self.plan.shows(attack) {
-                self.plan.pictures.extend(range.pictures);
-            }
+            let wanted = self.wanted(batch);
+            self.plan.pictures.extend(range.pictures.into_iter().take(wanted));
             done += batch.len();
             self.plan.advance(work, batch.len());
             self.tell(attack, done, correct);
@@ -119,20 +120,24 @@ impl<'a> Runner<'a, '_> {
         attack: Attacking,
         indices: &[usize],
     ) -> Result<Range> {
-        let first = indices.first().copied().unwrap_or(0) as u64;
-        let seed = self.settings.seed;
-        // So many draws that no attack on one batch reaches the next one's.
-        let draws = |seed: u64, stream: &str| Draws::new(seed, stream, first << 32);
+        // The same draws for every image, in whatever batch it is: what is left of one may be
+        // regrouped, and what an image is judged as must not depend on that.
+        let settings = self.settings;
+        let draws = |stream: &str| {
+            let mut draws = Draws::new(settings.seed, stream, 0);
+            draws.show(indices);
+            draws
+        };
         let (dataset, seeds) = (images.dataset, self.seeds(images));
         let clean = target(&self.network, dataset, indices)?;
-        let images = self.images(dataset, attack, indices, draws(seed, "evaluate/attack"))?;
+        let images = self.images(dataset, attack, indices, draws("evaluate/attack"))?;
         let labels = clean.labels.values::<i64>()?.into_owned();
         let moved = moved(&images, &clean, attack)?;
-        let parts = self.judge(&images, &labels, draws(seed, "evaluate/judge"))?;
+        let parts = self.judge(&images, &labels, draws("evaluate/judge"))?;
         let mut right: Vec<Vec<bool>> = vec![Vec::new(); indices.len()];
-        let samples = self.settings.samples;
+        let samples = settings.samples;
         for other in 1..seeds {
-            let mut draws = draws(seed, &format!("evaluate/judge again {other}"));
+            let mut draws = draws(&format!("evaluate/judge again {other}"));
             let again = self.network.predict(&images, samples, &mut draws)?.judge(&labels);
             for (right, judged) in right.iter_mut().zip(again) {
                 right.push(judged.is_right());
@@ -154,7 +159,7 @@ impl<'a> Runner<'a, '_> {
             let (seen, all) = (seen.len(), indices.len());
             return Err(Error::Program(format!("{seen} of {all} images were judged ({key})")));
         }
-        let pictures = match attack.filter(|_| self.plan.shows(attack)) {
+        let pictures = match attack.filter(|_| self.plan.showing) {
             Some(attack) => self.pictures(&clean, &images, &seen, attack.eps)?,
             None => Vec::new(),
         };
@@ -194,6 +199,17 @@ impl<'a> Runner<'a, '_> {
         Ok(parts)
     }
 
+    /// How many of these images the report still shows: the first ones that are right without
+    /// an attack.
+    fn wanted(&self, indices: &[usize]) -> usize {
+        if !self.plan.showing {
+            return 0;
+        }
+        let judged = indices.iter().filter_map(|&index| self.clean.get(index)?.as_ref());
+        let right = judged.filter(|judged| judged.is_right()).count();
+        right.min(PICTURED.saturating_sub(self.plan.pictures.len()))
+    }
+
     /// The first images that the attack could turn, for the report.
     fn pictures(
         &self,
@@ -212,7 +228,7 @@ impl<'a> Runner<'a, '_> {
             before.filter(Judged::is_right).map(|before| (pair, before, after))
         });
         let pictures =
-            right.take(PICTURED - self.plan.pictures.len()).map(|((from, to), before, after)| {
+            right.take(self.wanted(&clean.indices)).map(|((from, to), before, after)| {
                 Pictured::new(&self.network.form, from, to, eps, before, after)
             });
         Ok(pictures.collect())

@@ -57,9 +57,16 @@ pub struct Progress {
 }
 
 impl EvalSettings {
-    /// Every attack at every radius.
-    pub(super) fn runs(&self) -> impl Iterator<Item = (&AttackSpec, f64)> {
-        self.attacks.iter().flat_map(|spec| self.eps.iter().map(move |&eps| (spec, eps)))
+    /// Every attack at every radius, each once though it was asked for twice.
+    pub(super) fn runs(&self) -> Vec<(&AttackSpec, f64)> {
+        let mut runs: Vec<(&AttackSpec, f64)> = Vec::new();
+        let all = self.attacks.iter().flat_map(|spec| self.eps.iter().map(move |&eps| (spec, eps)));
+        for (spec, eps) in all {
+            if !runs.iter().any(|(other, at)| *at == eps && other.is_same(spec)) {
+                runs.push((spec, eps));
+            }
+        }
+        runs
     }
 
     /// The norm and the radius at which attacks are compared: those of the probes, or of the
@@ -68,7 +75,7 @@ impl EvalSettings {
         match &self.probing {
             Some(probing) => Some((probing.norm, probing.eps)),
             None => {
-                let first = self.runs().find(|(_, eps)| *eps > 0.0);
+                let first = self.runs().into_iter().find(|(_, eps)| *eps > 0.0);
                 first.map(|(spec, eps)| (spec.norm(), eps))
             }
         }
@@ -87,6 +94,6 @@ pub(super) fn check(settings: &EvalSettings) -> Result<()> {
         return Err(Error::Setting(reason));
     }
     let probes = settings.probing.iter().flat_map(|probing| &probing.runs);
-    let mut runs = settings.runs().chain(probes.map(|(spec, eps)| (spec, *eps)));
+    let mut runs = settings.runs().into_iter().chain(probes.map(|(spec, eps)| (spec, *eps)));
     runs.try_for_each(|(spec, eps)| check_radius(spec.norm(), eps))
 }

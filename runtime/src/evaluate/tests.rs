@@ -3,6 +3,8 @@
 
 mod examples;
 mod progress;
+mod regrouped;
+mod repeated;
 mod resumed;
 
 use graphs::Tensor;

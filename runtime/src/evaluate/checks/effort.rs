@@ -28,15 +28,11 @@ pub(super) fn eot_sweep(evidence: &Evidence) -> Check {
 pub(super) fn more_steps(evidence: &Evidence) -> Check {
     const NAME: &str = "twice the steps change little";
     let Some(reference) = evidence.reference() else { return not_run(NAME, BUDGET) };
-    let (steps, draws) = (reference.attack.steps, reference.attack.draws);
-    let doubled = evidence
-        .like(reference)
-        .find(|row| (row.attack.steps, row.attack.draws) == (2 * steps, draws));
-    let Some(doubled) = doubled else { return not_run(NAME, BUDGET) };
+    let Some(doubled) = evidence.doubled(reference) else { return not_run(NAME, BUDGET) };
     let cost = reference.accuracy - doubled.accuracy;
     let detail = format!(
-        "{:.1} % after {steps} steps, {:.1} % after {}",
-        reference.accuracy, doubled.accuracy, doubled.attack.steps
+        "{:.1} % after {} steps, {:.1} % after {}",
+        reference.accuracy, reference.attack.steps, doubled.accuracy, doubled.attack.steps
     );
     judged(NAME, cost <= TOLERANCE, detail)
 }

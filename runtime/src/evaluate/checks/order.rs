@@ -57,6 +57,8 @@ fn weaker(evidence: &Evidence, method: Method, name: &str, shown: &str) -> Check
     let (Some(other), Some(white)) = (evidence.strongest(method), white) else {
         return not_run(name, BUDGET);
     };
-    let detail = format!("{shown} leaves {:.1} %, PGD {:.1} %", other.accuracy, white.accuracy);
+    let title = white.attack.title();
+    let detail =
+        format!("{shown} leaves {:.1} %; {title} leaves {:.1} %", other.accuracy, white.accuracy);
     judged(name, other.accuracy >= white.accuracy - TOLERANCE, detail)
 }

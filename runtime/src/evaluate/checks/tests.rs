@@ -137,7 +137,30 @@ fn figures_are_in_the_detail() {
          costs 0.5 points"
     );
     assert_eq!(detail(2), "41.0 % after 1000 steps of one draw, 40.0 % at least after fewer");
-    assert_eq!(detail(4), "FGSM leaves 46.0 %, PGD 40.0 %");
+    assert_eq!(detail(4), "FGSM leaves 46.0 %; EOT-pgd-20, 40 draws leaves 40.0 %");
+    let mut evidence = sound();
+    evidence.rows.push(row("apgd-ce:steps=10,eot=10", 39.5));
+    let compared = all(&evidence)[4].detail.clone();
+    assert_eq!(compared, "FGSM leaves 46.0 %; EOT-apgd-ce-10, 10 draws leaves 39.5 %");
+}
+
+/// Without restarts, the reference is an attack whose doubling is there.
+#[test]
+fn twice_the_steps_are_compared_where_both_are_measured() {
+    let of = |rows: &[(&str, f64)]| {
+        let rows = rows.iter().map(|(spec, accuracy)| row(spec, *accuracy)).collect();
+        let checks = all(&Evidence { rows, ..sound() });
+        (checks[1].verdict, checks[1].detail.clone(), checks[0].verdict)
+    };
+    let (verdict, detail, _) = of(&[("pgd:eot=20", 41.0), ("pgd:eot=20,steps=40", 40.5)]);
+    assert_eq!((verdict, &*detail), (Verdict::Pass, "41.0 % after 20 steps, 40.5 % after 40"));
+    let (verdict, ..) = of(&[("pgd:eot=20", 41.0), ("pgd:eot=20,steps=40", 39.5)]);
+    assert_eq!(verdict, Verdict::Warn);
+    let more = [("pgd:eot=20", 41.0), ("pgd:eot=20,steps=40", 40.5), ("pgd:eot=40", 40.4)];
+    let (verdict, _, sweep) = of(&more);
+    assert_eq!((verdict, sweep), (Verdict::Pass, Verdict::Pass));
+    let (verdict, ..) = of(&[("pgd:eot=20", 41.0), ("pgd:eot=20,steps=30", 40.5)]);
+    assert_eq!(verdict, Verdict::NotRun);
 }
 
 /// Attacks that differ in more than the number in question say nothing of it.
