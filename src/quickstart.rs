@@ -11,7 +11,7 @@ use runtime::attack::Pgd;
 use runtime::data::{Dataset, Split};
 use runtime::engine::Engine;
 use runtime::evaluate::{EvalSettings, Subject};
-use runtime::train::{OnCollapse, Schedule, Settings};
+use runtime::train::Schedule;
 use serde::Serialize;
 
 use crate::cli::{Machine, Quickstart};
@@ -177,23 +177,7 @@ fn train_model(
         kl_warmup: 0.0,
         ema: None,
     };
-    let settings = Settings {
-        epochs: 4,
-        batch: recipe.batch,
-        seed: 0,
-        learning_rate: recipe.learning_rate,
-        schedule: Schedule::Cosine,
-        alpha: recipe.alpha,
-        crop_padding: 0,
-        flip: false,
-        log_every: 50,
-        checkpoint_seconds: 120,
-        attack: recipe.attack,
-        kl_warmup: 0.0,
-        ema: None,
-        on_collapse: OnCollapse::Stop,
-        holdout: None,
-    };
+    let settings = train::of_recipe(&recipe, 4, Schedule::Cosine, 0);
     let (run, path, data) =
         (folder.join("run"), folder.join("converted.onnx"), folder.join("data"));
     let config = train::Config {

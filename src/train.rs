@@ -22,6 +22,7 @@ use crate::{data, folder, model, print, progress};
 use settings::{augmented, check_holdout, holdout, settings};
 
 pub(crate) use config::{Config, EngineTable};
+pub(crate) use settings::of_recipe;
 
 pub(crate) fn run(flags: &Train, machine: &Machine) -> Result<()> {
     let trained = finish(flags, machine)?;

@@ -18,10 +18,20 @@ pub(super) fn settings(flags: &Train, recipe: &Recipe) -> Result<Settings> {
         None => recipe.schedule.clone().unwrap_or(Schedule::Constant),
     };
     let epochs = flags.epochs.map(|epochs| epochs as u64).or(schedule.epochs()).unwrap_or(10);
-    Ok(Settings {
+    let on_collapse = match flags.on_collapse.as_deref() {
+        None | Some("stop") => OnCollapse::Stop,
+        Some("warn") => OnCollapse::Warn,
+        Some(other) => return Err(misuse(format!("--on-collapse {other}: use stop or warn"))),
+    };
+    Ok(Settings { on_collapse, ..of_recipe(recipe, epochs, schedule, flags.seed) })
+}
+
+/// What the recipe says, without augmentation and images held out.
+pub(crate) fn of_recipe(recipe: &Recipe, epochs: u64, schedule: Schedule, seed: u64) -> Settings {
+    Settings {
         epochs,
         batch: recipe.batch,
-        seed: flags.seed,
+        seed,
         learning_rate: recipe.learning_rate,
         schedule,
         alpha: recipe.alpha,
@@ -32,13 +42,9 @@ pub(super) fn settings(flags: &Train, recipe: &Recipe) -> Result<Settings> {
         attack: recipe.attack,
         kl_warmup: recipe.kl_warmup,
         ema: recipe.ema,
-        on_collapse: match flags.on_collapse.as_deref() {
-            None | Some("stop") => OnCollapse::Stop,
-            Some("warn") => OnCollapse::Warn,
-            Some(other) => return Err(misuse(format!("--on-collapse {other}: use stop or warn"))),
-        },
+        on_collapse: OnCollapse::Stop,
         holdout: None,
-    })
+    }
 }
 
 /// Images held out where `flags` say nothing; a guard has to see enough of them to tell a

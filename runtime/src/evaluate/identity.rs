@@ -9,6 +9,9 @@ use crate::data::Dataset;
 use crate::network::Running;
 use crate::sessions::Purpose;
 
+/// Grows when the same settings come to see other draws.
+const DRAWS: u32 = 2;
+
 /// A text that differs where the figures would: of another program, other parameters, images
 /// or settings. Further attacks and radii may join, but for cumulative ones, which depend on
 /// one another.
@@ -33,7 +36,7 @@ pub(super) fn identity(
         false => Vec::new(),
     };
     Ok(format!(
-        "{about}; model {model:08x}; {}; samples {samples}, batch {batch}, seed {seed}, \
+        "{about}; draws {DRAWS}; model {model:08x}; {}; samples {samples}, batch {batch}, seed {seed}, \
          seeds {seeds}; {}",
         images.join(", "),
         runs.join(", ")
