@@ -51,8 +51,8 @@ def input_size(name):
             return configuration.input_size[-1]
     if "inception" in name:
         return 299
-    large = ("alexnet", "vgg11", "vgg11_bn", "vgg13", "vgg16", "vgg16_bn", "vgg19_bn")
-    return 224 if name in large or any(part in name for part in ("vit", "swin", "maxvit")) else 96
+    large = ("alexnet", "vgg")
+    return 224 if any(part in name for part in (*large, "vit", "swin", "maxvit")) else 96
 
 
 def build(name):
