@@ -25,7 +25,7 @@ use fastrand::Rng;
 use graphs::Model;
 use passes::{FixBatch, Fold, Hoist, Pass, Pipeline, Upgrade};
 
-/// A whole file may take so many times its size in memory, and in one piece.
+/// No single allocation may be larger than so many times the file and [`SLACK`].
 const FACTOR: usize = 10;
 /// What a file of a few hundred bytes may take besides, for tables and for the constants
 /// that are computed (at most 8192 elements, as 8-byte numbers, in a growing vector).
