@@ -96,13 +96,37 @@ def _gradients(net, images, labels):
     return {"x": images.detach(), "logits": logits.detach(), "loss": loss.detach(), "dx": images.grad, **weights}
 
 
+def _truth(net, images, labels):
+    """Images, labels, gradients in float64 and `noise`, as arrays; leaves the network in float64."""
+    single = _gradients(net, images, labels)["dx"].double()
+    arrays = _gradients(net.double(), images.double(), labels)
+    arrays["noise"] = (single - arrays["dx"]).norm() / arrays["dx"].norm()
+    return {"y": labels.numpy(), **{key: value.float().numpy() for key, value in arrays.items()}}
+
+
+def draw(name):
+    """The next images and their labels."""
+    import torch
+
+    size = input_size(name)
+    return torch.rand(BATCH, 3, size, size), torch.arange(BATCH) % CLASSES
+
+
+def another_truth(name, seed):
+    """The truth at other images than those that `export` draws."""
+    import torch
+
+    net = build(name)
+    torch.manual_seed(seed)
+    return _truth(net, *draw(name))
+
+
 def export(name, exporter, folder):
     """Writes folder/NAME.onnx, and folder/NAME.npz with the truth; returns both paths."""
     import torch
 
     net = build(name)
-    size = input_size(name)
-    images, labels = torch.rand(BATCH, 3, size, size), torch.arange(BATCH) % CLASSES
+    images, labels = draw(name)
     model = Path(folder) / (name.replace("timm:", "timm_") + ".onnx")
     large = name in SHAPES_ALONE
     options = {"external_data": large} if exporter == "dynamo" else {"do_constant_folding": False}
@@ -112,8 +136,5 @@ def export(name, exporter, folder):
     if large:
         np.savez(truth, x=images.numpy(), y=labels.numpy())
         return model, truth
-    single = _gradients(net, images, labels)["dx"].double()
-    arrays = _gradients(net.double(), images.double(), labels)
-    arrays["noise"] = (single - arrays["dx"]).norm() / arrays["dx"].norm()
-    np.savez(truth, y=labels.numpy(), **{key: value.float().numpy() for key, value in arrays.items()})
+    np.savez(truth, **_truth(net, images, labels))
     return model, truth

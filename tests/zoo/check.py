@@ -7,7 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from architectures import CLASSES, FAMILIES, SHAPES_ALONE, build, ends
+from architectures import CLASSES, FAMILIES, SHAPES_ALONE, another_truth, build, ends
+
+# What float32 alone costs a gradient, with no unit near a kink.
+ROUNDING = 1e-4
+# The number of the last image that is tried where the first lies beside a kink.
+LAST_IMAGE = 5
 
 
 class Failed(Exception):
@@ -123,19 +128,44 @@ def _check(record, name, model, truth, tools):
 
 def _compare(record, name, gradient, truth, weights, tools):
     """Gradients on ONNX Runtime, and on tract for the families, against PyTorch's."""
-    tolerance = record["tolerance"] = max(1e-4, 20 * float(truth["noise"]))
-    run = session(gradient)
-    found = run(input=truth["x"], labels=truth["y"])
-    record["dx"] = error(found["input.grad"], truth["dx"])
-    errors = [error(back(found[f"{c}.grad"]), truth["d:" + key]) for key, (c, back) in weights.items()]
-    record |= {"weights": len(errors), "dw": max(errors, default=None)}
-    _judge(record, "dx", run, truth)
+    engines = {"dx": session(gradient)} | ({"tract_dx": on_tract(gradient, tools)} if name in FAMILIES else {})
+    tolerance = record["tolerance"] = max(ROUNDING, 20 * float(truth["noise"]))
+    record |= {"weights": len(weights), **_errors(engines, truth, weights)}
+    for what, run in engines.items():
+        _judge(record, what, run, truth)
     if not (record["dw"] or 0) <= tolerance and "dx" not in record["kinks"]:
         raise Failed(f"dw is off by {record['dw']:.1e}, more than {tolerance:.1e}")
-    if name in FAMILIES:
-        run = on_tract(gradient, tools)
-        record["tract_dx"] = error(run(input=truth["x"], labels=truth["y"])["input.grad"], truth["dx"])
-        _judge(record, "tract_dx", run, truth)
+    if record["kinks"]:
+        _elsewhere(record, name, engines, weights)
+
+
+def _errors(engines, truth, weights):
+    """The errors at one batch of images."""
+    errors = {}
+    for what, run in engines.items():
+        found = run(input=truth["x"], labels=truth["y"])
+        errors[what] = error(found["input.grad"], truth["dx"])
+        if what == "dx":
+            each = [error(back(found[f"{c}.grad"]), truth["d:" + key]) for key, (c, back) in weights.items()]
+            errors["dw"] = max(each, default=None)
+    return errors
+
+
+def _elsewhere(record, name, engines, weights):
+    """Where the first image lies beside a kink, another has to pass with nothing allowed for kinks.
+
+    So PyTorch's own error counts for nothing here: it is large where PyTorch meets a kink.
+    Deep networks have so many units that some other image may lie beside one as well; a
+    wrong gradient is wrong at every image. All that were tried are recorded.
+    """
+    tried = record["elsewhere"] = []
+    for number in range(2, LAST_IMAGE + 1):
+        truth = another_truth(name, number)
+        errors = _errors(engines, truth, weights)
+        tried.append({"image": number, "noise": float(truth["noise"]), **errors})
+        if all(value is None or value <= ROUNDING for value in errors.values()):
+            return
+    raise Failed(f"the first image lies beside a kink, and images 2 to {LAST_IMAGE} are off by more than {ROUNDING}")
 
 
 def on_tract(model, tools):

@@ -9,7 +9,7 @@ by the order of summation. One line of a Markdown table for every architecture o
 import argparse
 import copy
 
-from architectures import BATCH, CLASSES, build, input_size
+from architectures import BATCH, build, draw
 
 
 def gradient(net, images, labels):
@@ -45,8 +45,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", help="architectures, timm's as timm:NAME")
     for i, name in enumerate(parser.parse_args().names):
-        net, size = build(name), input_size(name)
-        images, labels = torch.rand(BATCH, 3, size, size), torch.arange(BATCH) % CLASSES
+        net = build(name)
+        images, labels = draw(name)
         truth = gradient(copy.deepcopy(net).double(), images.double(), labels)
         errors = {way: float((found - truth).norm() / truth.norm()) for way, found in variants(net, images, labels)}
         if i == 0:

@@ -41,6 +41,7 @@ def arguments():
     parser.add_argument("--table", type=Path, default=ROOT / "docs/zoo.md")
     parser.add_argument("--timeout", type=int, default=1800, metavar="S", help="seconds for one model")
     parser.add_argument("--retry", action="store_true", help="try again what failed")
+    parser.add_argument("--again", action="store_true", help="measure again what has a result")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep all files there")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -106,7 +107,7 @@ def main():
     for exporter in exporters:
         for name in names:
             known = records.get((exporter, name))
-            if known and not (flags.retry and "reason" in known):
+            if known and not flags.again and not (flags.retry and "reason" in known):
                 continue
             record = separately(flags, name, exporter)
             print(exporter, name, record.get("reason", "passes"), flush=True)
