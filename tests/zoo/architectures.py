@@ -33,7 +33,7 @@ tnt_s_legacy_patch16_224 visformer_tiny vit_tiny_patch16_224 vit_tiny_r_s16_p8_2
 vit_relpos_small_patch16_224 vitamin_small_224 coatnet_nano_rw_224""".split()]
 
 # Too large to run on a small machine: their files are converted, and shapes compared.
-SHAPES_ALONE = ["vit_h_14", "regnet_y_128gf", "vit_l_16", "vit_l_32"]
+SHAPES_ALONE = ["vit_h_14", "regnet_y_128gf"]
 
 
 def torchvision_names():
