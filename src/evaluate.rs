@@ -10,7 +10,9 @@ use anyhow::Result;
 use graphs::Model;
 use runtime::data::Dataset;
 use runtime::engine::Engine;
-use runtime::evaluate::{EvalSettings, Notes, Progress, Report, Subject, evaluate};
+use runtime::evaluate::{
+    EvalSettings, Notes, Progress, Report, Subject, check_resumable, evaluate,
+};
 use runtime::report::{self, Heading};
 use runtime::{Network, write_whole};
 use serde::Serialize;
@@ -51,6 +53,10 @@ pub(crate) fn check(flags: &Evaluate) -> Result<()> {
 pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
     let (mut settings, limit) = settings::settings(flags)?;
     let split = data::split(&flags.judging.split)?;
+    let notes = flags.output.as_ref().map(|folder| folder.join("progress.jsonl"));
+    if let Some(notes) = notes.as_deref().filter(|_| flags.resume) {
+        check_resumable(notes)?;
+    }
     let engine = open_engine(machine)?;
     let network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
     settings::fit(&mut settings, flags, Programs::new(&network).classes()?);
@@ -69,7 +75,6 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
         Some(path) => Some(data::load_foreign(path, split, &network, limit, machine.quiet)?),
         None => None,
     };
-    let notes = flags.output.as_ref().map(|folder| folder.join("progress.jsonl"));
     let about = about(flags, engine.as_ref());
     let subject = Subject {
         dataset: &dataset,

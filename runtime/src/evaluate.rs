@@ -25,7 +25,7 @@ pub use attack::Attack;
 pub use budget::{Budget, Probing};
 pub use checks::{Check, Verdict};
 pub use examples::{Evaluation, Pictured};
-pub use journal::Notes;
+pub use journal::{Notes, check_resumable};
 pub use results::{
     Attacked, BySamples, Foreign, Measured, Probe, Probes, Report, SCHEMA, Separation, Worst,
 };

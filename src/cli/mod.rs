@@ -30,23 +30,26 @@ pub struct Cli {
     pub machine: Machine,
 }
 
+/// Every command takes these flags, so that scripts need not tell commands apart.
+const ENGINE: &str = "Engine (of commands that run models or programs)";
+
 /// What the commands that run programs run them on; the others have no use for it.
 #[derive(Debug, Args)]
 pub struct Machine {
     /// Engine: auto takes ONNX Runtime if it is found, otherwise the embedded tract
-    #[arg(long, global = true, value_enum, default_value = "auto", help_heading = "Engine")]
+    #[arg(long, global = true, value_enum, default_value = "auto", help_heading = ENGINE)]
     pub engine: EngineName,
     /// Where ONNX Runtime computes
-    #[arg(long, global = true, value_enum, default_value = "cpu", help_heading = "Engine")]
+    #[arg(long, global = true, value_enum, default_value = "cpu", help_heading = ENGINE)]
     pub provider: ProviderName,
     /// In what the provider computes
-    #[arg(long, global = true, value_enum, default_value = "f32", help_heading = "Engine")]
+    #[arg(long, global = true, value_enum, default_value = "f32", help_heading = ENGINE)]
     pub precision: PrecisionName,
     /// Threads [default: all cores]
-    #[arg(long, global = true, help_heading = "Engine", value_name = "N")]
+    #[arg(long, global = true, help_heading = ENGINE, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
     /// No progress bars and no remarks
-    #[arg(long, short, global = true, help_heading = "Engine")]
+    #[arg(long, short, global = true, help_heading = ENGINE)]
     pub quiet: bool,
 }
 

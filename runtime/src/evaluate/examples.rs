@@ -71,9 +71,7 @@ impl Pictured {
             after,
         }
     }
-}
 
-impl Pictured {
     /// Whether it has as many pixels as its shape says, and any.
     pub(super) fn is_whole(&self) -> bool {
         let size = self.shape.iter().try_fold(1usize, |size, n| size.checked_mul(*n));

@@ -94,11 +94,7 @@ impl Journal {
                               choose another folder";
                 return Err(Error::file(path, reason));
             }
-            None if resume => {
-                let reason = "there is no evaluation to resume; leave `--resume` away, or give the \
-                              folder of one";
-                return Err(Error::file(path, reason));
-            }
+            None if resume => return Err(nothing(path)),
             _ => BTreeMap::new(),
         };
         write_whole(path, |file| {
@@ -148,6 +144,24 @@ fn append(file: &mut dyn Write, line: &impl Serialize) -> io::Result<()> {
     let mut text = serde_json::to_string(line).map_err(io::Error::other)?;
     text.push('\n');
     file.write_all(text.as_bytes()).and_then(|()| file.flush())
+}
+
+/// Refuses to go on where nothing is, before anything else is read.
+///
+/// # Errors
+/// When there is no file at `path`.
+pub fn check_resumable(path: &Path) -> Result<()> {
+    match path.try_exists() {
+        Ok(false) => Err(nothing(path)),
+        // What cannot be read is told when it is.
+        Ok(true) | Err(_) => Ok(()),
+    }
+}
+
+fn nothing(path: &Path) -> Error {
+    let reason =
+        "there is no evaluation to resume; leave `--resume` away, or give the folder of one";
+    Error::file(path, reason)
 }
 
 /// What `path` holds; `None` where there is no file, or one without a whole line.

@@ -107,6 +107,8 @@ fn flags_are_looked_at_before_files() {
     let place = Place::with_models();
     let missing = "--attack transfer:from=no.onnx";
     place.fails(1, &format!("evaluate net.onnx --data no {missing}"), &["no.onnx"]);
+    let resumed = "evaluate net.onnx --data no -o typo --resume";
+    place.fails(1, resumed, &["typo", "no evaluation to resume"]);
     // A folder that cannot be made is told before images are read and anything is computed for it,
     // and one that was made for nothing goes again.
     for line in [

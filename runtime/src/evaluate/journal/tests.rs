@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use std::fs;
+use std::path::PathBuf;
 
 use super::*;
 
@@ -12,14 +13,19 @@ fn get<'j>(journal: &'j Journal, key: &str) -> Option<&'j Range> {
     journal.get(key, 1).unwrap()
 }
 
-#[test]
-fn finished_ranges_are_found_again_and_cut_off_ones_are_not() {
+/// An evaluation that was stopped after the ranges `a` and `b`, and its folder.
+fn stopped() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("progress.jsonl");
     let mut journal = Journal::open(&path, "this", false).unwrap();
     journal.put(&range("a")).unwrap();
     journal.put(&range("b")).unwrap();
-    drop(journal);
+    (folder, path)
+}
+
+#[test]
+fn finished_ranges_are_found_again_and_cut_off_ones_are_not() {
+    let (_folder, path) = stopped();
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, &text[..text.len() - 9]).unwrap();
 
@@ -51,11 +57,7 @@ fn another_evaluation_is_refused_but_for_a_fresh_start() {
 
 #[test]
 fn what_is_damaged_or_cannot_be_read_is_an_error_and_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("progress.jsonl");
-    let mut journal = Journal::open(&path, "this", false).unwrap();
-    journal.put(&range("a")).unwrap();
-    journal.put(&range("b")).unwrap();
+    let (folder, path) = stopped();
     let text = fs::read_to_string(&path).unwrap();
     let damaged = text.replacen("\"key\":\"a\"", "\"key\":\"a", 1);
     for resume in [true, false] {
