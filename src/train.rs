@@ -6,7 +6,7 @@ mod settings;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use graphs::{Model, Tensor};
 use indicatif::ProgressBar;
 use runtime::checkpoint;
@@ -61,6 +61,12 @@ fn meaning(flags: &Train) -> Result<(Recipe, Settings, Split)> {
 /// Trains, until it is done, has collapsed or is stopped.
 pub(crate) fn finish(flags: &Train, machine: &Machine) -> Result<Outcome> {
     let (recipe, settings, split) = meaning(flags)?;
+    if flags.resume && !flags.output.join(train::LAST).exists() {
+        bail!(
+            "{}: there is no run to resume; leave `--resume` away, or give the folder of one",
+            flags.output.display()
+        );
+    }
     let held_out = flags.holdout.is_some_and(|images| images > 0);
     let unused = unused(&flags.training, recipe.defense, held_out);
     if !unused.is_empty() && !machine.quiet {

@@ -70,15 +70,12 @@ impl Config<'_> {
         Ok(toml::to_string(self)?)
     }
 
-    /// Checks that the run in the folder, if there is one, can go on with this recipe; another
+    /// Checks that the run in the folder can go on with this recipe; another
     /// engine may take it over, which is remarked on. [`train::train`] checks the rest.
     ///
     /// # Errors
     /// When the run was made by another recipe.
     pub(super) fn check_continues(&self, folder: &Path, quiet: bool) -> Result<()> {
-        if !folder.join(train::LAST).exists() {
-            return Ok(());
-        }
         let path = folder.join(train::CONFIG);
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let old: Old = toml::from_str(&text).with_context(|| path.display().to_string())?;

@@ -96,7 +96,8 @@ fn a_run_folder_is_complete_and_never_overwritten() {
         place.fails(2, &format!("{} --resume", short.replace(right, wrong)), &[part]);
     }
     let nothing = short.replace("-o run", "-o typo");
-    place.fails(1, &format!("{nothing} --resume"), &["typo"]);
+    let nothing = nothing.replace("--data data", "--data no");
+    place.fails(1, &format!("{nothing} --resume"), &["typo", "no run to resume"]);
     assert!(!place.path("typo").exists());
     place.succeeds("convert net.onnx -o other.onnx --init-s 0.03");
     let other = format!("{} --resume", short.replace("bayes.onnx", "other.onnx"));
