@@ -8,6 +8,7 @@
 //! - Dropout in training, Bernoulli and the sources that are like an argument: tract
 //!   refuses them, and what is drawn in two places has to agree;
 //! - pools of a norm, and losses: tract has none, or wrong ones;
+//! - Expand in front of a product: tract sums too few terms, or refuses it;
 //! - products behind a Transpose in float16: ONNX Runtime crashes when it loads them;
 //! - what [`ops::plain`] knows of operators that move elements.
 

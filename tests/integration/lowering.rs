@@ -26,6 +26,60 @@ fn the_logarithm_of_a_vanishing_probability_is_finite() {
     }
 }
 
+/// tract sums too few terms, or refuses the graph, where a product reads an Expand.
+#[test]
+fn products_take_what_is_expanded_as_often_as_it_is() {
+    type Step = (Op, &'static [i64], &'static [usize]);
+    let expand = |to, shape| -> Step { (Op::new("Expand"), to, shape) };
+    let reshape = |to, shape| -> Step { (Op::new("Reshape"), to, shape) };
+    let transpose: Step = (Op::new("Transpose").with("perm", vec![1, 0]), &[], &[4, 3]);
+    let cases: [(&[usize], Vec<Step>, &str); 6] = [
+        (&[4, 1], vec![expand(&[4, 3], &[4, 3])], "MatMul"),
+        (&[4, 1], vec![expand(&[4, 3], &[4, 3])], "Gemm"),
+        (&[1, 3], vec![expand(&[4, 3], &[4, 3])], "MatMul"),
+        (&[3, 1], vec![expand(&[3, 4], &[3, 4]), transpose], "MatMul"),
+        (
+            &[4, 1],
+            vec![
+                reshape(&[1, 4, 1], &[1, 4, 1]),
+                expand(&[1, 4, 3], &[1, 4, 3]),
+                reshape(&[4, 3], &[4, 3]),
+            ],
+            "MatMul",
+        ),
+        (&[1], vec![expand(&[4, 3], &[4, 3])], "Gemm"),
+    ];
+    for (shape, steps, product) in cases {
+        let what = format!("{shape:?}, {} steps, {product}", steps.len());
+        let mut graph = Graph::new("expanded");
+        let x = graph.input("x", Role::Data, Fact::new(DType::F32, shape));
+        let (mut value, mut last) = (x, shape);
+        for (i, (op, to, next)) in steps.into_iter().enumerate() {
+            let mut arguments = vec![Some(value)];
+            if !to.is_empty() {
+                arguments.push(Some(graph.initializer(&format!("to{i}"), Tensor::vector(to))));
+            }
+            let fact = vec![Fact::new(DType::F32, next)];
+            (value, last) = (graph.op(&format!("step{i}"), op, &arguments, fact).into(), next);
+        }
+        let weights = uniform("w", 1, &[last[1], 5], -1.0, 1.0);
+        let w = graph.initializer("w", weights.clone());
+        let fact = vec![Fact::new(DType::F32, &[last[0], 5])];
+        let y = graph.op("product", Op::new(product), &[Some(value), Some(w)], fact);
+        graph.output("y", y.into());
+        let mut model = Model::new(graph);
+        Lower.run(&mut model).expect("a model to lower");
+        let feeds = Values::from([("x".into(), uniform("x", 2, shape, -1.0, 1.0))]);
+        let [tract, ort] = engines().each_ref().map(|engine| {
+            let mut runner = Runner::of_model(engine.as_ref(), &model).expect("a session");
+            runner.run(&feeds).expect("a run").remove("y").expect("an output")
+        });
+        assert_close(&tract, &ort, 1e-6, &what);
+        let sum: f32 = ort.floats().expect("floats").iter().map(|y| y.abs()).sum();
+        assert!(sum > 0.1, "{what}");
+    }
+}
+
 /// A classifier with BatchNormalization where no convolution can take it up (behind the input,
 /// and behind a convolution that something else reads too), and where one can, with and without
 /// a bias.

@@ -1,10 +1,11 @@
 //! What engines lack, get wrong or run slowly, said with other operators.
 
-use graphs::{NodeId, Op, Value};
+use graphs::{Graph, NodeId, Op, Tensor, Value};
 
 use super::{
     Call, adjacent, columns, contraction, crop, gather_nd, grid, indicator, pad, reverse, slice,
 };
+use crate::sources::is_view;
 use crate::{Result, Tape};
 
 /// The node's output made of plainer operators; `None` where every engine takes the node as
@@ -21,6 +22,7 @@ pub fn plain(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
         "CenterCropPad" => crop::plain(tape, id),
         "Col2Im" => columns::plain(tape, id),
         "Einsum" => contraction::plain(tape, id),
+        "Expand" => expand(tape, id),
         "GatherND" | "ScatterND" => gather_nd::plain(tape, id),
         "GridSample" => grid::plain(tape, id),
         "MatMul" => dot(tape, id),
@@ -56,4 +58,39 @@ fn reshape(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
         Some(x) => tape.reshape(x, &shape).map(Some),
         None => Ok(None),
     }
+}
+
+/// How many views may lie between an Expand and a product.
+const VIEWS: usize = 8;
+
+/// tract multiplies what is expanded in place of the result where a product reads that, if need be
+/// by way of views: it sums too few terms, or refuses the graph. So the repetition becomes a
+/// multiplication by ones.
+fn expand(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
+    let Some(x) = tape.graph.argument(id, 0).filter(|_| meets_product(tape.graph, id, VIEWS))
+    else {
+        return Ok(None);
+    };
+    let (from, to) = (tape.shape(x)?, tape.shape(id.into())?);
+    let new = to.len().saturating_sub(from.len());
+    let grows = |(axis, &size): (usize, &usize)| match axis.checked_sub(new) {
+        Some(old) if from.get(old) == Some(&size) => 1,
+        _ => size,
+    };
+    let ones: Vec<usize> = to.iter().enumerate().map(grows).collect();
+    if ones.iter().all(|&size| size == 1) {
+        return Ok(None);
+    }
+    let ones = tape.constant(Tensor::full(&ones, 1f32)?);
+    let ones = tape.cast(ones, tape.dtype(x)?)?;
+    tape.apply("Mul", &[x, ones]).map(Some)
+}
+
+/// Whether a product reads the node's output, by way of `views` at most.
+fn meets_product(graph: &Graph, id: NodeId, views: usize) -> bool {
+    graph.readers(id.into()).into_iter().any(|(reader, _)| {
+        let Some(op) = graph.node(reader).op() else { return false };
+        let product = ["MatMul", "Gemm", "Einsum"].iter().any(|name| op.is(name));
+        product || views > 0 && is_view(op) && meets_product(graph, reader, views - 1)
+    })
 }
