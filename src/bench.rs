@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::cli::{Bench, Machine};
 use crate::machinery::Machinery;
 use crate::programs::{Programs, open_engine};
-use crate::settings::check_samples;
+use crate::settings::{check_samples, likelihood};
 use crate::{data, misuse, model, print, progress};
 use schedule::Row;
 
@@ -37,8 +37,10 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
     }
     check_samples(flags.samples)?;
     let defense: Defense = flags.defense.parse().map_err(|e| misuse(format!("--defense: {e}")))?;
+    let likelihood = likelihood(flags.likelihood.as_deref())?;
     let engine = open_engine(machine)?;
     let mut network = model::read(&flags.model)?;
+    model::note_likelihood(&mut network, likelihood)?;
     let context = || flags.model.display().to_string();
     defense.check(&network).with_context(context)?;
     if defense == Defense::Rse {
@@ -53,7 +55,7 @@ pub(crate) fn run(flags: &Bench, machine: &Machine) -> Result<()> {
     let attack = Pgd { steps: flags.steps as u64, ..Pgd::default() };
     let settings = BenchSettings {
         shape,
-        classes: programs.classes().with_context(context)?,
+        answer: programs.answer().with_context(context)?,
         batch: flags.batch,
         attack: defense.is_adversarial().then_some(attack),
         samples: flags.samples as u64,

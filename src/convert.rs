@@ -8,16 +8,19 @@ use passes::{InitStd, Layer, Pipeline, posteriors};
 use regex::Regex;
 
 use crate::cli::{Convert, Machine};
+use crate::settings::likelihood;
 use crate::{misuse, model, print};
 
 pub(crate) fn run(flags: &Convert, machine: &Machine) -> Result<()> {
     let normalization = model::normalization(flags.normalize.as_deref())?;
     let pass = if flags.layers == ["none"] { None } else { Some(pass(flags)?) };
+    let likelihood = likelihood(flags.likelihood.as_deref())?;
     let mut network = model::read_sized(&flags.model, &flags.sizes)?;
     if let Some(normalization) = normalization {
         let context = || flags.model.display().to_string();
         Pipeline::new().then(normalization).run(&mut network).with_context(context)?;
     }
+    model::note_likelihood(&mut network, likelihood)?;
     let remark = rewrite(flags, pass, &mut network, machine.quiet)?;
     model::write_as(&network, &flags.output, flags.storage)?;
     print::line(format_args!("wrote {}: {remark}", flags.output.display()))
@@ -35,6 +38,7 @@ fn rewrite(
         let done = [
             (!flags.sizes.dim.is_empty(), "sizes fixed"),
             (flags.normalize.is_some(), "normalization in front"),
+            (flags.likelihood.is_some(), "likelihood noted"),
         ];
         let done: Vec<&str> = done.iter().filter_map(|&(is, what)| is.then_some(what)).collect();
         return Ok(if done.is_empty() { "unchanged".to_owned() } else { done.join(", ") });

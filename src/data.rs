@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use graphs::{Kind, Model, Role};
+use passes::Likelihood;
 use runtime::data::{Dataset, Request, Split, load as load_images};
 
 use crate::programs::Programs;
@@ -18,7 +19,8 @@ pub(crate) fn split(text: &str) -> Result<Split> {
     }
 }
 
-/// The images of `split`, with the channels that the model takes and labels that it knows.
+/// The images of `split`, with the channels that the model takes and labels that it knows, or as
+/// many numbers as it gives.
 pub(crate) fn load(
     path: &Path,
     split: Split,
@@ -27,8 +29,8 @@ pub(crate) fn load(
     quiet: bool,
 ) -> Result<Dataset> {
     let dataset = load_foreign(path, split, model, limit, quiet)?;
-    let classes = Programs::new(model).classes()?;
-    dataset.check(classes).with_context(|| path.display().to_string())?;
+    let answer = Programs::new(model).answer()?;
+    dataset.check(answer).with_context(|| path.display().to_string())?;
     Ok(dataset)
 }
 
@@ -50,6 +52,7 @@ pub(crate) fn load_foreign(
         split,
         shape: image_shape(model),
         limit: limit.map(NonZeroUsize::get),
+        numbers: passes::noted_likelihood(model)? != Likelihood::Categorical,
         progress: &report,
     };
     let dataset = load_images(path, &request);

@@ -1,5 +1,6 @@
 //! `advbnn evaluate`: clean and robust accuracy, uncertainty, and a report of them.
 
+mod regression;
 pub(crate) mod settings;
 mod table;
 
@@ -8,7 +9,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use graphs::Model;
-use runtime::data::Dataset;
+use indicatif::ProgressBar;
+use passes::Likelihood;
+use runtime::data::{Answer, Dataset};
 use runtime::engine::Engine;
 use runtime::evaluate::{
     EvalSettings, Notes, Progress, Report, Subject, check_resumable, evaluate,
@@ -20,6 +23,7 @@ use serde::Serialize;
 use crate::cli::{Evaluate, Machine};
 use crate::machinery::Machinery;
 use crate::programs::{Programs, open_engine};
+use crate::settings::likelihood;
 use crate::{data, folder, model, print, progress};
 
 pub(crate) use table::table;
@@ -58,8 +62,15 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
         check_resumable(notes)?;
     }
     let engine = open_engine(machine)?;
-    let network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
-    settings::fit(&mut settings, flags, Programs::new(&network).classes()?);
+    let mut network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
+    let asked = likelihood(flags.likelihood.as_deref())?;
+    if let Likelihood::Gaussian { std } = model::note_likelihood(&mut network, asked)? {
+        let regression = regression::Subject { network: &network, std, split, limit };
+        return regression::run(flags, &settings, &regression, engine.as_ref(), machine.quiet);
+    }
+    if let Answer::Class(classes) = Programs::new(&network).answer()? {
+        settings::fit(&mut settings, flags, classes);
+    }
     let others = surrogates(&settings)?;
     if flags.normalize.is_some() && !others.is_empty() && !machine.quiet {
         print::remark(
@@ -125,6 +136,17 @@ fn surrogates(settings: &EvalSettings) -> Result<BTreeMap<String, Model>> {
     names.map(|name| Ok((name.to_owned(), model::read(Path::new(name))?))).collect()
 }
 
+fn show(bar: &ProgressBar, progress: Progress) {
+    let Progress { attack, done, correct, share } = progress;
+    bar.set_prefix(
+        attack.map_or("no attack".to_owned(), |(spec, eps)| format!("{spec} at {eps:.4}")),
+    );
+    bar.set_position((PARTS * share) as u64);
+    let accuracy = correct.map(|correct| 100.0 * correct as f64 / done.max(1) as f64);
+    let accuracy = accuracy.map_or(String::new(), |accuracy| format!(", {accuracy:.1} %"));
+    bar.set_message(format!("{done} images{accuracy}"));
+}
+
 /// Evaluates a model from a path, attacked by way of `others` too, with a progress bar over the
 /// whole work.
 pub(crate) fn measure(
@@ -148,16 +170,8 @@ pub(crate) fn measure(
         surrogates.insert(name.clone(), Network { compile, state });
     }
     let bar = progress::share(PARTS as u64, quiet);
-    let mut show = |progress: Progress| {
-        let attack = progress
-            .attack
-            .map_or("no attack".to_owned(), |(spec, eps)| format!("{spec} at {eps:.4}"));
-        bar.set_prefix(attack);
-        bar.set_position((PARTS * progress.share) as u64);
-        let accuracy = 100.0 * progress.correct as f64 / progress.done.max(1) as f64;
-        bar.set_message(format!("{} images, {accuracy:.1} %", progress.done));
-    };
-    let examples = evaluate(engine, victim, surrogates, subject, settings, &mut show);
+    let mut on_progress = |progress| show(&bar, progress);
+    let examples = evaluate(engine, victim, surrogates, subject, settings, &mut on_progress);
     bar.finish_and_clear();
     let examples = examples?;
     Ok(Evaluation {

@@ -3,10 +3,13 @@
 use anyhow::{Context, Result};
 
 use crate::cli::Gradient;
+use crate::settings::likelihood;
 use crate::{model, print};
 
 pub(crate) fn run(flags: &Gradient) -> Result<()> {
-    let network = model::read_sized(&flags.model, &flags.sizes)?;
+    let likelihood = likelihood(flags.likelihood.as_deref())?;
+    let mut network = model::read_sized(&flags.model, &flags.sizes)?;
+    model::note_likelihood(&mut network, likelihood)?;
     let batch = flags.batch.map(std::num::NonZeroUsize::get);
     let gradient = passes::loss_gradient(&network, batch, &flags.wrt)
         .with_context(|| flags.model.display().to_string())?;

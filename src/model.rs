@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use graphs::Model;
-use passes::{FixSizes, Normalize, Pipeline};
+use passes::{FixSizes, Likelihood, Normalize, Pipeline};
 
 use crate::cli::{Sizes, Storage};
 
@@ -46,6 +46,27 @@ pub(crate) fn read_normalized(path: &Path, flag: Option<&str>) -> Result<Model> 
         Pipeline::new().then(pass).run(&mut model).with_context(|| path.display().to_string())?;
     }
     Ok(model)
+}
+
+/// Notes in a model what `--likelihood` says of it, if anything; returns what the model's output is
+/// for.
+pub(crate) fn note_likelihood(model: &mut Model, flag: Option<Likelihood>) -> Result<Likelihood> {
+    if let Some(likelihood) = flag {
+        passes::note_likelihood(model, likelihood);
+    }
+    Ok(passes::noted_likelihood(model)?)
+}
+
+/// # Errors
+/// When the model is a regression, of which `command` can say nothing.
+pub(crate) fn needs_classes(model: &Model, path: &Path, command: &str) -> Result<()> {
+    match passes::noted_likelihood(model)? {
+        Likelihood::Categorical => Ok(()),
+        likelihood => Err(crate::misuse(format!(
+            "{}: `{command}` is about classes, and the model is a regression ({likelihood})",
+            path.display()
+        ))),
+    }
 }
 
 /// What `--normalize MEAN/STD` asks for.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
-use runtime::data::load_images;
+use runtime::data::{Answer, load_images};
 use runtime::predict::{PredictSettings, predict};
 use serde::Serialize;
 
@@ -29,11 +29,14 @@ pub(crate) fn run(flags: &Predict, machine: &Machine) -> Result<()> {
     check_samples(flags.samples)?;
     let network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
     let context = || flags.model.display().to_string();
+    model::needs_classes(&network, &flags.model, "predict")?;
     let Some(shape) = data::image_shape(&network) else {
         bail!("{}: the model does not tell the size of its images", flags.model.display());
     };
     let labels = flags.labels.as_deref().map(read_labels).transpose()?;
-    let classes = Programs::new(&network).classes().with_context(context)?;
+    let Answer::Class(classes) = Programs::new(&network).answer().with_context(context)? else {
+        bail!("{}: the model gives numbers", flags.model.display());
+    };
     if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != classes) {
         let file = flags.labels.as_deref().unwrap_or(Path::new("")).display();
         bail!("{file}: {} names for the model's {classes} classes", labels.len());

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use graphs::{Model, Program, Tensor};
 use passes::{AttackLoss, Build, Platform, Training};
+use runtime::data::Answer;
 use runtime::engine::{self, Choice, Engine, Precision, State};
 use runtime::install::Provider;
 use runtime::sessions::{Loss, Purpose};
@@ -118,11 +119,9 @@ impl<'m> Programs<'m> {
         Ok(state)
     }
 
-    /// The number of classes.
-    pub(crate) fn classes(&self) -> Result<usize> {
+    /// What the model says of an image.
+    pub(crate) fn answer(&self) -> Result<Answer> {
         let predict = passes::predict(self.model, 1)?;
-        let graph = &predict.model.graph;
-        let shape = graph.outputs.first().and_then(|port| graph.fact(port.value).known_shape());
-        shape.and_then(|shape| shape.get(1).copied()).context("the number of classes is not known")
+        Answer::of(&predict.model.graph).context("how much the model says of an image is not known")
     }
 }

@@ -164,6 +164,7 @@ fn train_model(
 ) -> Result<Model> {
     let attack = Pgd { eps: RADIUS, steps: 5, step_size: 0.03, random_start: true, draws: 1 };
     let recipe = Recipe {
+        likelihood: None,
         defense: Defense::AdvBnn,
         attack: Some(attack),
         alpha: 0.02,
@@ -188,7 +189,7 @@ fn train_model(
         normalize: None,
         version: env!("CARGO_PKG_VERSION"),
         engine: train::EngineTable::of(engine),
-        recipe: recipe.shown(passes::noted_prior(network)?),
+        recipe: recipe.shown(passes::noted_prior(network)?, passes::noted_likelihood(network)?),
         training: &settings,
     };
     let outcome = train::train(&train::Training {

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use graphs::{Model, Tensor};
 use indicatif::ProgressBar;
+use passes::Likelihood;
 use runtime::checkpoint;
 use runtime::data::{Dataset, Split};
 use runtime::engine::Engine;
@@ -18,7 +19,7 @@ use crate::cli::{Machine, Train};
 use crate::interrupt::Watch;
 use crate::programs::{Programs, open_engine};
 use crate::settings::{Recipe, unused};
-use crate::{data, folder, model, print, progress};
+use crate::{data, folder, misuse, model, print, progress};
 use settings::{augmented, check_holdout, holdout, settings};
 
 pub(crate) use config::{Config, EngineTable};
@@ -75,6 +76,12 @@ pub(crate) fn finish(flags: &Train, machine: &Machine) -> Result<Outcome> {
     }
     let mut network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
     recipe.apply(&mut network).with_context(|| flags.model.display().to_string())?;
+    let likelihood = passes::noted_likelihood(&network)?;
+    if likelihood != Likelihood::Categorical && flags.on_collapse.is_some() {
+        return Err(misuse(format!(
+            "--on-collapse counts images that withstand the attack, and likelihood {likelihood} has no such share; leave it out"
+        )));
+    }
     let engine = open_engine(machine)?;
     let _made = folder::tentative(&flags.output)?;
     let dataset = data::load(&flags.data, split, &network, flags.limit, machine.quiet)?;
@@ -87,7 +94,7 @@ pub(crate) fn finish(flags: &Train, machine: &Machine) -> Result<Outcome> {
         normalize: flags.normalize.as_deref(),
         version: env!("CARGO_PKG_VERSION"),
         engine: EngineTable::of(engine.as_ref()),
-        recipe: recipe.shown(passes::noted_prior(&network)?),
+        recipe: recipe.shown(passes::noted_prior(&network)?, likelihood),
         training: &settings,
     };
     if flags.resume {
@@ -170,16 +177,27 @@ fn show(bar: &ProgressBar, event: Event, quiet: bool) {
         Event::Metrics(metrics) if metrics.span == Span::Epoch && !quiet => {
             let kl = metrics.kl.map_or(String::new(), |kl| format!("  KL {kl:.0}"));
             let state = &metrics.state;
-            let held = state.holdout_accuracy.zip(state.holdout_robust).map_or(
-                String::new(),
-                |(clean, robust)| format!("  held out {clean:.1} %, attacked {robust:.1} %"),
-            );
+            let accuracy = state.holdout_accuracy.zip(state.holdout_robust);
+            let rmse = state.holdout_rmse.zip(state.holdout_robust_rmse);
+            let held = match (accuracy, rmse) {
+                (Some((clean, robust)), _) => {
+                    format!("  held out {clean:.1} %, attacked {robust:.1} %")
+                }
+                (_, Some((clean, robust))) => {
+                    format!("  held out RMSE {clean:.4}, attacked {robust:.4}")
+                }
+                (None, None) => String::new(),
+            };
+            let fit = match (metrics.train_accuracy, metrics.train_rmse) {
+                (Some(accuracy), _) => format!("  accuracy {accuracy:.2} %"),
+                (_, Some(rmse)) => format!("  RMSE {rmse:.4}"),
+                (None, None) => String::new(),
+            };
             bar.suspend(|| {
                 print::remark(format_args!(
-                    "epoch {:3}  loss {:.4}  accuracy {:.2} %{kl}{held}  {:.0} images/s  {:.1} s",
+                    "epoch {:3}  loss {:.4}{fit}{kl}{held}  {:.0} images/s  {:.1} s",
                     metrics.epoch,
                     metrics.loss,
-                    metrics.train_accuracy,
                     metrics.images_per_s,
                     metrics.seconds
                 ));

@@ -48,6 +48,9 @@ pub(crate) fn run(flags: &Transfer, machine: &Machine) -> Result<()> {
     let engine = open_engine(machine)?;
     let models: Vec<Model> =
         flags.models.iter().map(|path| model::read(path)).collect::<Result<_>>()?;
+    for (model, path) in models.iter().zip(&flags.models) {
+        model::needs_classes(model, path, "transfer")?;
+    }
     let first = models.first().context("no model is given")?;
     let _made = flags.output.as_deref().map(folder::tentative).transpose()?;
     let dataset = data::load(&flags.data, split, first, flags.judging.limit, machine.quiet)?;

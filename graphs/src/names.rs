@@ -4,7 +4,7 @@
 pub const IMAGES: &str = "images";
 /// The images that an attack started from.
 pub const CLEAN: &str = "clean";
-/// Class indices, int64 `[N]`.
+/// Class indices, int64 `[N]`; of a regression the numbers to be learnt, float32 `[N, K]`.
 pub const LABELS: &str = "labels";
 /// The classes that a targeted attack wants the images to be taken for, int64 `[N]`.
 pub const TARGETS: &str = "targets";
@@ -28,6 +28,12 @@ pub const STEP: &str = "optimizer_step";
 pub const KL_SCALE: &str = "kl_scale";
 /// What training minimises: the mean loss of the images + scale * KL.
 pub const LOSS: &str = "loss";
+/// What a regression model says, the mean of the answers, `[N, K]`.
+pub const OUTPUTS: &str = "outputs";
+/// The mean negative log-likelihood of a regression's answers.
+pub const NLL: &str = "nll";
+/// The mean over images and answers of a regression's squared errors.
+pub const SQUARED_ERROR: &str = "squared_error";
 /// The mean cross-entropy.
 pub const CROSS_ENTROPY: &str = "cross_entropy";
 /// The mean KL between the probabilities of clean and of attacked images, of TRADES.

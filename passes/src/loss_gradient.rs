@@ -1,16 +1,17 @@
-//! The gradient of a classifier's loss as a plain ONNX model.
+//! The gradient of a model's loss as a plain ONNX model.
 
 use std::collections::BTreeMap;
 
-use graphs::{DType, Fact, Graph, Kind, Model, Op, Role, Tensor, Value, names};
+use graphs::{DType, Graph, Kind, Model, Op, Role, Tensor, Value, names};
 
 use crate::pass::{Pass, Pipeline, Sweep};
 use crate::{
-    Error, FixBatch, Fold, Lower, Result, Tape, gradients, loss, noise_layers, variational,
+    Error, FixBatch, Fold, Lower, Result, Tape, gradients, noise_layers, noted_likelihood,
+    variational,
 };
 
 /// From the model's inputs and `labels` int64 `[N]` to `loss` `[]` (mean softmax
-/// cross-entropy), `NAME.grad` for every name of `wrt` (inputs or initializers; none
+/// cross-entropy; of a regression the mean negative log-likelihood, for `labels` float32 `[N, K]`), `NAME.grad` for every name of `wrt` (inputs or initializers; none
 /// means the data inputs of a float type) and the model's own outputs. A variational model gets the
 /// inputs `NAME.noise`.
 ///
@@ -20,6 +21,7 @@ use crate::{
 /// When a name is no input or initializer of a float type, or an operator on the way
 /// has no gradient rule.
 pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Result<Model> {
+    let likelihood = noted_likelihood(model)?;
     let mut model = model.clone();
     let batch = batch.or_else(|| crate::fixed_batch(&model.graph)).unwrap_or(1);
     Pipeline::opening().then(FixBatch(batch)).run(&mut model)?;
@@ -36,10 +38,11 @@ pub fn loss_gradient(model: &Model, batch: Option<usize>, wrt: &[String]) -> Res
     if graph.source(names::LABELS).is_some() {
         return Err(Error::Model("the model has an input `labels` of its own".to_owned()));
     }
-    let labels = graph.input(names::LABELS, Role::Label, Fact::new(DType::I64, &[batch]));
+    let fact = likelihood.answers(graph, batch)?;
+    let labels = graph.input(names::LABELS, Role::Label, fact);
     let tape = &mut Tape::new(graph, "gradient");
-    let logits = loss::logits(tape)?;
-    let losses = loss::cross_entropy(tape, logits, labels)?;
+    let said = likelihood.outputs(tape)?;
+    let losses = likelihood.losses(tape, said, labels)?;
     let axis = tape.ints(&[0]);
     let mean = tape.op(Op::new("ReduceMean").with("keepdims", 0), &[losses, axis])?;
     let slopes = gradients(tape, mean, &targets)?;

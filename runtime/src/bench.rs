@@ -7,10 +7,10 @@ use graphs::{Program, Tensor, names};
 use serde::Serialize;
 
 use crate::attack::Pgd;
-use crate::data::{Dataset, Layout};
+use crate::data::{Answer, Dataset, Layout, Targets};
 use crate::engine::Engine;
 use crate::noise::{Key, hash_name};
-use crate::predict::tally;
+use crate::predict::each_draw;
 use crate::sessions::{Compile, Draws, Purpose, Sessions};
 use crate::target::Form;
 use crate::{Error, Result};
@@ -20,8 +20,8 @@ use crate::{Error, Result};
 pub struct BenchSettings {
     /// The size of the images, `[C, H, W]`.
     pub shape: [usize; 3],
-    /// The number of classes.
-    pub classes: usize,
+    /// What the model says of an image.
+    pub answer: Answer,
     /// Images of a batch.
     pub batch: usize,
     /// The attack of a step; `None` for a defence without one.
@@ -73,6 +73,10 @@ pub fn bench(
     let batch = dataset.batches(settings.batch).layout(layout).next();
     let batch = batch.ok_or_else(|| Error::Setting("a batch has at least one image".to_owned()))?;
     let target = form.target(batch)?;
+    let name = match settings.answer {
+        Answer::Class(_) => names::PROBABILITIES,
+        Answer::Numbers(_) => names::OUTPUTS,
+    };
     let mut draws = Draws::new(0, "bench", 0);
     let mut times: [Vec<f64>; 4] = Default::default();
     for repetition in 0..=settings.repetitions {
@@ -89,7 +93,8 @@ pub fn bench(
         ];
         sessions.update(settings.batch, &mut state, &scalars, &mut draws)?;
         let stepped = start.elapsed().as_secs_f64();
-        tally(&mut sessions, &state, settings.batch, settings.samples, &mut draws)?;
+        let said = (name, settings.batch);
+        each_draw(&mut sessions, &state, said, settings.samples, &mut draws, |_, _| {})?;
         let all = start.elapsed().as_secs_f64();
         // The first round loads the programs.
         if repetition > 0 {
@@ -133,13 +138,20 @@ pub fn time(engine: &dyn Engine, program: &Program, repetitions: usize) -> Resul
 }
 
 fn random_images(settings: &BenchSettings) -> Result<Dataset> {
-    let BenchSettings { shape, classes, batch, .. } = *settings;
+    let BenchSettings { shape, answer, batch, .. } = *settings;
     let count = shape.iter().chain([&batch]).try_fold(1usize, |n, &d| n.checked_mul(d));
     let count = count.ok_or_else(|| Error::Setting("the images are too large".to_owned()))?;
     let key = Key::new(0, 0, hash_name("bench"));
     let pixels = (0..count as u64).map(|i| (key.words(i)[0] >> 24) as u8).collect();
-    let labels = (0..batch).map(|i| (i % classes.max(1)) as i64).collect();
-    Dataset::new(shape, pixels, labels, Vec::new())
+    let targets = match answer {
+        Answer::Class(classes) => {
+            Targets::Classes((0..batch).map(|i| (i % classes.max(1)) as i64).collect())
+        }
+        Answer::Numbers(width) => {
+            Targets::Numbers { width, values: vec![0.0; batch.saturating_mul(width)] }
+        }
+    };
+    Dataset::new(shape, pixels, targets, Vec::new())
 }
 
 fn median(mut times: Vec<f64>) -> f64 {

@@ -3,6 +3,7 @@
 mod attack;
 mod budget;
 mod checks;
+mod errors;
 mod evidence;
 mod examples;
 mod found;
@@ -10,6 +11,7 @@ mod identity;
 mod journal;
 mod measure;
 mod plan;
+mod regression;
 mod results;
 mod runner;
 mod settings;
@@ -24,8 +26,10 @@ use crate::{Error, Result};
 pub use attack::Attack;
 pub use budget::{Budget, Probing};
 pub use checks::{Check, Verdict};
+pub use errors::{AttackedErrors, Errors, RegressionReport, WorstErrors};
 pub use examples::{Evaluation, Pictured};
 pub use journal::{Notes, check_resumable};
+pub use regression::evaluate_regression;
 pub use results::{
     Attacked, BySamples, Foreign, Measured, Probe, Probes, Report, SCHEMA, Separation, Worst,
 };

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use graphs::{DType, Fact, Graph, Kind, Program, Role, Tensor, Value, names};
 
+use crate::data::Answer;
 use crate::engine::{Engine, Feed, Session, State};
 use crate::noise::hash_name;
 use crate::sessions::Draws;
@@ -95,10 +96,9 @@ impl Loaded {
         known(&self.graph, value, names::IMAGES)
     }
 
-    /// The number of classes, if it is known before the program runs.
-    pub(crate) fn classes(&self) -> Option<usize> {
-        let port = self.graph.port(names::PROBABILITIES)?;
-        self.graph.fact(port.value).known_shape()?.last().copied()
+    /// What the program says of an image, if that is known before it runs.
+    pub(crate) fn answer(&self) -> Option<Answer> {
+        Answer::of(&self.graph)
     }
 
     /// Every input of role state, with what is known of it.

@@ -48,8 +48,8 @@ impl<'a> Running<'a> {
         let predict = sessions.get(Purpose::Predict, batch)?;
         let form = Form::new(&predict.images()?, dataset)?;
         let random = predict.is_random();
-        if let Some(classes) = predict.classes() {
-            dataset.check(classes)?;
+        if let Some(answer) = predict.answer() {
+            dataset.check(answer)?;
         }
         Ok(Running { sessions, state: network.state, form, random, batch })
     }
@@ -89,19 +89,19 @@ impl<'a> Running<'a> {
         draws: &mut Draws,
     ) -> Result<Tally> {
         let mut tally = Tally::default();
-        self.each_draw(images, samples, draws, |probabilities, classes| {
-            tally.add(probabilities, classes);
-        })?;
+        let see = |probabilities: &[f32], classes| tally.add(probabilities, classes);
+        self.each_draw(images, names::PROBABILITIES, samples, draws, see)?;
         Ok(tally)
     }
 
-    /// Shows `see` the probabilities `[N, classes]` of `images` by each of `samples` draws.
+    /// Shows `see` the output `name`, `[N, K]`, for `images` by each of `samples` draws.
     ///
     /// # Errors
-    /// When the program fails or returns no probabilities.
+    /// When the program fails or returns no such output.
     pub(crate) fn each_draw(
         &mut self,
         images: &Tensor,
+        name: &str,
         samples: u64,
         draws: &mut Draws,
         mut see: impl FnMut(&[f32], usize),
@@ -109,10 +109,10 @@ impl<'a> Running<'a> {
         let rows = images.shape().first().copied().unwrap_or(0);
         let size = self.size(rows);
         self.state.put(names::IMAGES, &padded(images, size)?)?;
-        let own = |probabilities: &[f32], classes: usize| {
-            see(probabilities.get(..rows * classes).unwrap_or_default(), classes);
+        let own = |values: &[f32], width: usize| {
+            see(values.get(..rows * width).unwrap_or_default(), width);
         };
-        each_draw(&mut self.sessions, &self.state, size, samples, draws, own)?;
+        each_draw(&mut self.sessions, &self.state, (name, size), samples, draws, own)?;
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Class probabilities averaged over draws of the weights, and their uncertainty.
+//! Predictions averaged over draws of the weights, and their uncertainty.
 
 use graphs::names;
 
@@ -85,21 +85,20 @@ pub(crate) fn tally(
     draws: &mut Draws,
 ) -> Result<Tally> {
     let mut tally = Tally::default();
-    each_draw(sessions, state, batch, samples, draws, |probabilities, classes| {
-        tally.add(probabilities, classes);
-    })?;
+    let see = |probabilities: &[f32], classes| tally.add(probabilities, classes);
+    each_draw(sessions, state, (names::PROBABILITIES, batch), samples, draws, see)?;
     Ok(tally)
 }
 
-/// Shows `see` the probabilities `[N, classes]` of each of `samples` draws, or of one
-/// where all would be the same; returns how many there were.
+/// Shows `see` the output `name`, `[N, K]`, of each of `samples` draws for the `batch` images in
+/// the state, or of one draw where all would be the same; returns how many there were.
 ///
 /// # Errors
-/// When the program cannot be compiled or run, or returns no probabilities.
+/// When the program cannot be compiled or run, or returns no such output.
 pub(crate) fn each_draw(
     sessions: &mut Sessions,
     state: &State,
-    batch: usize,
+    (name, batch): (&str, usize),
     samples: u64,
     draws: &mut Draws,
     mut see: impl FnMut(&[f32], usize),
@@ -110,23 +109,20 @@ pub(crate) fn each_draw(
     let mut shards = Shards::cut(state, &sizes, &[names::IMAGES])?;
     for _ in 0..count {
         let outputs = sessions.run(Purpose::Predict, batch, shards.states(), &[], draws)?;
-        let parts = outputs.into_iter().map(|mut part| part.take(names::PROBABILITIES));
-        let probabilities = stack(&parts.collect::<Result<Vec<_>>>()?)?;
-        let values = probabilities.floats()?;
-        match *probabilities.shape() {
-            [n, classes] if n == batch && classes > 0 && values.iter().all(|p| p.is_finite()) => {
-                see(&values, classes);
+        let parts = outputs.into_iter().map(|mut part| part.take(name));
+        let output = stack(&parts.collect::<Result<Vec<_>>>()?)?;
+        let values = output.floats()?;
+        match *output.shape() {
+            [n, width] if n == batch && width > 0 && values.iter().all(|v| v.is_finite()) => {
+                see(&values, width);
             }
-            [n, classes] if n == batch && classes > 0 => {
-                return Err(Error::Program(
-                    "a probability is not finite; the weights are damaged or their noise too large"
-                        .to_owned(),
-                ));
+            [n, width] if n == batch && width > 0 => {
+                return Err(Error::Program(format!(
+                    "one of the {name} is not finite; the weights are damaged or their noise too large"
+                )));
             }
             _ => {
-                return Err(Error::Program(format!(
-                    "the probabilities are {probabilities:?}, not [{batch}, classes]"
-                )));
+                return Err(Error::Program(format!("`{name}` is {output:?}, not [{batch}, K]")));
             }
         }
     }

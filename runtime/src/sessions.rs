@@ -20,14 +20,14 @@ pub enum Purpose {
     Gradient(Loss),
     /// One training step.
     Update,
-    /// Class probabilities and logits for one draw.
+    /// Class probabilities and logits, or the numbers of a regression, for one draw.
     Predict,
 }
 
 /// What an attack raises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Loss {
-    /// The cross-entropy of the label.
+    /// The cross-entropy of the label; of a regression the negative log-likelihood.
     CrossEntropy,
     /// The difference of logits ratio (Croce and Hein, ICML 2020).
     Dlr,

@@ -1,6 +1,6 @@
 //! Batches in the form in which a program takes them.
 
-use graphs::{Tensor, names};
+use graphs::{DType, Tensor, names};
 
 use crate::data::{Batch, Dataset, Layout};
 use crate::engine::State;
@@ -44,7 +44,7 @@ impl Form {
     pub(crate) fn target(&self, batch: Batch) -> Result<Target> {
         let mut shape = vec![batch.len()];
         shape.extend(&self.shape);
-        let labels = Tensor::new(&[batch.len()], batch.labels)?;
+        let labels = batch.targets.tensor()?;
         Ok(Target { clean: Tensor::new(&shape, batch.images)?, labels, indices: batch.indices })
     }
 
@@ -84,12 +84,12 @@ impl Form {
     }
 }
 
-/// A batch that is to be classified, attacked or learnt.
+/// A batch that is to be classified or measured, attacked or learnt.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     /// `[N, ...]`, in [0, 1].
     pub(crate) clean: Tensor,
-    /// `[N]`
+    /// Class indices, int64 `[N]`; of a regression numbers, float32 `[N, K]`.
     pub(crate) labels: Tensor,
     /// Where the images are in the data set, `[N]`.
     pub(crate) indices: Vec<usize>,
@@ -98,7 +98,12 @@ pub(crate) struct Target {
 impl Target {
     /// How many images there are.
     pub(crate) fn len(&self) -> usize {
-        self.labels.len()
+        self.indices.len()
+    }
+
+    /// Whether what is to be said of the images are numbers, those of a regression.
+    pub(crate) fn is_regression(&self) -> bool {
+        self.labels.dtype() == DType::F32
     }
 
     /// The elements of one image.
@@ -112,18 +117,18 @@ impl Target {
     /// When there is no such row.
     pub(crate) fn rows(&self, rows: &[usize]) -> Result<Target> {
         let lacking = || Error::Program(format!("no image among {} at {rows:?}", self.len()));
-        let (clean, labels) = (self.clean.values::<f32>()?, self.labels.values::<i64>()?);
-        let size = self.size();
-        let (mut images, mut own, mut indices) = (Vec::new(), Vec::new(), Vec::new());
-        for &row in rows {
-            let image = clean.get(row * size..(row + 1) * size).ok_or_else(lacking)?;
-            images.extend_from_slice(image);
-            own.push(*labels.get(row).ok_or_else(lacking)?);
-            indices.push(*self.indices.get(row).ok_or_else(lacking)?);
-        }
-        let mut shape = self.clean.shape().to_vec();
-        shape.iter_mut().take(1).for_each(|n| *n = rows.len());
-        Ok(Target { clean: Tensor::new(&shape, images)?, labels: Tensor::vector(&own), indices })
+        let of = |tensor: &Tensor| -> Result<Tensor> {
+            let size = tensor.bytes().len() / self.len().max(1);
+            let row = |row: &usize| tensor.bytes().get(row * size..(row + 1) * size);
+            let parts: Option<Vec<&[u8]>> = rows.iter().map(row).collect();
+            let mut shape = tensor.shape().to_vec();
+            shape.iter_mut().take(1).for_each(|n| *n = rows.len());
+            let bytes = parts.ok_or_else(lacking)?.concat();
+            Ok(Tensor::from_bytes(tensor.dtype(), shape, bytes.into())?)
+        };
+        let index = |row: &usize| self.indices.get(*row).copied().ok_or_else(lacking);
+        let indices = rows.iter().map(index).collect::<Result<_>>()?;
+        Ok(Target { clean: of(&self.clean)?, labels: of(&self.labels)?, indices })
     }
 
     /// Puts everything that programs read of a batch into the state: the images are

@@ -80,6 +80,10 @@ pub struct Evaluate {
     /// are taken as their files are (convert --layers none --normalize writes one with its own)
     #[arg(long, value_name = "MEAN/STD", allow_hyphen_values = true)]
     pub normalize: Option<String>,
+    /// What the model's output is for: categorical, or gaussian:STD, a regression [default: what
+    /// convert or train noted in the model, or categorical]
+    #[arg(long, value_name = "LIKELIHOOD")]
+    pub likelihood: Option<String>,
     /// On what, and how it is judged
     #[command(flatten)]
     pub judging: Judging,
@@ -128,6 +132,10 @@ pub struct Bench {
     /// none, adv, bnn, adv-bnn or rse
     #[arg(long, default_value = "adv-bnn")]
     pub defense: String,
+    /// What the model's output is for: categorical, or gaussian:STD, a regression [default: what
+    /// convert or train noted in the model, or categorical]
+    #[arg(long, value_name = "LIKELIHOOD")]
+    pub likelihood: Option<String>,
     /// Images of a batch
     #[arg(long, default_value_t = 64)]
     pub batch: usize,

@@ -102,6 +102,10 @@ pub struct Convert {
     /// Standard deviation of the prior
     #[arg(long, value_name = "STD", default_value_t = 0.05)]
     pub prior: f32,
+    /// Note in the model what its output is for: categorical, or gaussian:STD, a regression; the
+    /// other commands then know
+    #[arg(long, value_name = "LIKELIHOOD")]
+    pub likelihood: Option<String>,
     /// Leave biases (and beta of BatchNormalization) as they are
     #[arg(long)]
     pub no_bias: bool,
@@ -121,7 +125,8 @@ pub struct Convert {
 #[command(after_help = "Examples:\n  advbnn gradient resnet18.onnx -o grad.onnx\n  \
     advbnn gradient resnet18.onnx -o grad.onnx --wrt input,conv1.weight --batch 8\n\n\
     The result takes the model's inputs and `labels` (int64 [N]) and gives `loss` (mean softmax \
-    cross-entropy), `NAME.grad` for every NAME, and the model's own outputs.")]
+    cross-entropy), `NAME.grad` for every NAME, and the model's own outputs. With --likelihood \
+    gaussian `labels` are float32 [N, K] and `loss` is the mean negative log-likelihood.")]
 pub struct Gradient {
     /// An ONNX file
     pub model: PathBuf,
@@ -131,6 +136,10 @@ pub struct Gradient {
     /// Inputs or initializers to differentiate by [default: the data inputs]
     #[arg(long, value_delimiter = ',', value_name = "NAME,...")]
     pub wrt: Vec<String>,
+    /// What the model's output is for: categorical, or gaussian:STD, a regression [default: what
+    /// convert or train noted in the model, or categorical]
+    #[arg(long, value_name = "LIKELIHOOD")]
+    pub likelihood: Option<String>,
     /// Batch size [default: the model's own, or 1]
     #[arg(long, value_name = "N")]
     pub batch: Option<std::num::NonZeroUsize>,

@@ -27,6 +27,11 @@ pub struct TrainingFlags {
     /// --holdout says otherwise, a tenth of the images (at most 256) tells whether it collapses
     #[arg(long)]
     pub fast: bool,
+    /// What the model's output is for: categorical, the logits of classes; gaussian:STD, numbers
+    /// with a residual of that standard deviation (1), a regression, whose targets are an .npz's
+    /// floats [N] or [N, K] [default: what convert or train noted in the model, or categorical]
+    #[arg(long, value_name = "LIKELIHOOD")]
+    pub likelihood: Option<String>,
     /// What training minimises: cross-entropy of the attacked images, or trades: that of the
     /// clean ones + BETA * KL(clean || attacked probabilities), which the attack, always from a
     /// random start, maximises [default: cross-entropy]
@@ -105,7 +110,8 @@ pub struct Compile {
     advbnn train bayes.onnx --data cifar10 -o run --alpha 0.02 --lr 0.001 --schedule cosine --epochs 5\n  \
     advbnn train bayes.onnx --data cifar10 -o run --alpha 0.02 --lr 0.001 --schedule cosine --epochs 5 --resume\n  \
     advbnn train net.onnx --data cifar10 -o rse --defense rse --epochs 30\n  \
-    advbnn train net.onnx --data cifar10 -o fast --defense adv --fast --ema 0.999 --holdout 500\n\n\
+    advbnn train net.onnx --data cifar10 -o fast --defense adv --fast --ema 0.999 --holdout 500\n  \
+    advbnn train bayes.onnx --data ages.npz -o run --likelihood gaussian:0.1\n\n\
     Ctrl-C saves and stops; --resume and the same flags go on from there, with the same result as an uninterrupted run.")]
 pub struct Train {
     /// An ONNX file: variational for bnn and adv-bnn, plain for none, adv and rse

@@ -8,10 +8,11 @@ use runtime::evaluate::{Budget, EvalSettings, MOST_DRAWS};
 
 use crate::cli::{Evaluate, Judging};
 use crate::misuse;
-use crate::settings::{check_samples, fraction};
+use crate::settings::{check_samples, fraction, likelihood};
 
 /// The settings, and how many images to take at most.
 pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZeroUsize>)> {
+    likelihood(flags.likelihood.as_deref())?;
     let budget = flags
         .budget
         .as_deref()

@@ -91,14 +91,14 @@ pub(super) fn checks(report: &Report) -> Table {
     table
 }
 
-fn new(header: &[String]) -> Table {
+pub(super) fn new(header: &[String]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     table.set_header(header);
     table
 }
 
-fn radius(norm: Norm, eps: f64) -> String {
+pub(super) fn radius(norm: Norm, eps: f64) -> String {
     match norm {
         Norm::Linf => format!("{eps:.4}"),
         Norm::L2 => format!("{eps:.4} L2"),

@@ -1,7 +1,9 @@
 //! What single flags mean.
 
 use anyhow::Result;
-use passes::{Defense, Estimator, KlScope, Loss, NoiseLayers, Optimizer, Prior, Training};
+use passes::{
+    Defense, Estimator, KlScope, Likelihood, Loss, NoiseLayers, Optimizer, Prior, Training,
+};
 use runtime::attack::Pgd;
 
 use super::Preset;
@@ -45,6 +47,12 @@ pub(super) fn optimizer(flag: Option<&str>, defense: Defense) -> Result<Optimize
         Some("sgd") => Ok(Optimizer::SGD),
         Some(other) => Err(misuse(format!("--optimizer {other}: use adam or sgd"))),
     }
+}
+
+/// What `--likelihood` says, if it is given.
+pub(crate) fn likelihood(flag: Option<&str>) -> Result<Option<Likelihood>> {
+    let parse = |text: &str| text.parse().map_err(|e| misuse(format!("--likelihood: {e}")));
+    flag.map(parse).transpose()
 }
 
 pub(super) fn loss(flags: &TrainingFlags, defense: Defense) -> Result<Loss> {

@@ -5,16 +5,16 @@ mod shown;
 
 use anyhow::Result;
 use graphs::Model;
-use passes::{Defense, NoiseLayers, Pipeline, Prior, Training};
+use passes::{Defense, Likelihood, NoiseLayers, Pipeline, Prior, Training};
 use runtime::attack::Pgd;
 use runtime::evaluate::MOST_DRAWS;
 use runtime::train::Schedule;
 
 use crate::cli::TrainingFlags;
-use crate::misuse;
+use crate::{misuse, model};
 use flags::{attack, estimator, kl_scope, loss, noise, optimizer, share};
 
-pub(crate) use flags::fraction;
+pub(crate) use flags::{fraction, likelihood};
 pub(crate) use shown::Shown;
 
 /// Checks `--samples` of a command that averages predictions.
@@ -40,6 +40,8 @@ pub(crate) struct Recipe {
     pub(crate) learning_rate: f64,
     pub(crate) batch: usize,
     pub(crate) training: Training,
+    /// What the model's output is for, where that was asked for.
+    pub(crate) likelihood: Option<Likelihood>,
     /// The preset's epochs per stage, if a preset was asked for.
     pub(crate) schedule: Option<Schedule>,
     /// The noise layers that training puts into the model.
@@ -112,6 +114,13 @@ impl Recipe {
             ..Training::published(defense)
         };
         let attack = attack(flags, preset, training.loss)?;
+        let likelihood = likelihood(flags.likelihood.as_deref())?;
+        if let Some(asked) = likelihood {
+            training.check(asked).map_err(misuse)?;
+        }
+        if matches!((&flags.loss, likelihood), (Some(_), Some(Likelihood::Gaussian { .. }))) {
+            return Err(misuse("--loss is about classes; --likelihood gaussian has its own"));
+        }
         Ok(Recipe {
             defense,
             attack: defense.is_adversarial().then_some(attack),
@@ -123,17 +132,20 @@ impl Recipe {
             learning_rate: flags.lr.unwrap_or(0.01),
             batch: flags.batch.unwrap_or(128),
             training,
+            likelihood,
             schedule: preset.map(|preset| Schedule::Stages(preset.stages.to_vec())),
             noise: noise(flags.noise.as_deref(), defense)?,
         })
     }
 
-    /// Makes of a model what this recipe trains: notes the prior, inserts noise layers.
+    /// Makes of a model what this recipe trains: notes prior and likelihood, inserts noise layers.
     ///
     /// # Errors
-    /// When the defence does not train such a model.
+    /// When the defence does not train such a model, or the loss is not one of its likelihood.
     pub(crate) fn apply(&self, network: &mut Model) -> Result<()> {
         self.defense.check(network)?;
+        let likelihood = model::note_likelihood(network, self.likelihood)?;
+        self.training.check(likelihood).map_err(misuse)?;
         if let Some(prior) = self.training.prior.filter(|_| self.defense.is_bayesian()) {
             passes::note_prior(network, &prior);
         }
@@ -204,6 +216,7 @@ mod tests {
             loss: None,
             trades_beta: None,
             label_smoothing: None,
+            likelihood: None,
             kl_warmup: None,
             ema: None,
         };

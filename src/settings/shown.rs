@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use anyhow::Result;
-use passes::{Estimator, KlScope, Loss, Optimizer, Prior};
+use passes::{Estimator, KlScope, Likelihood, Loss, Optimizer, Prior};
 use serde::{Deserialize, Serialize};
 
 use super::Recipe;
@@ -13,6 +13,9 @@ use crate::misuse;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Shown {
     defense: String,
+    /// Runs of versions before are of classes.
+    #[serde(default = "classes")]
+    likelihood: String,
     optimizer: String,
     loss: String,
     trades_beta: Option<f32>,
@@ -25,19 +28,27 @@ pub(crate) struct Shown {
     noise: Option<[f32; 2]>,
 }
 
+fn classes() -> String {
+    Likelihood::Categorical.to_string()
+}
+
 impl Recipe {
     /// The part that `config.toml` shows beside the settings of the run, for a model
-    /// that notes the prior `noted`.
-    pub(crate) fn shown(&self, noted: Prior) -> Shown {
+    /// that notes this prior and likelihood.
+    pub(crate) fn shown(&self, noted: Prior, likelihood: Likelihood) -> Shown {
         Shown {
             defense: self.defense.to_string(),
+            likelihood: likelihood.to_string(),
             optimizer: match self.training.optimizer {
                 Optimizer::Adam { .. } => "adam".to_owned(),
                 Optimizer::Sgd { .. } => "sgd".to_owned(),
             },
-            loss: match self.training.loss {
-                Loss::CrossEntropy => "cross-entropy".to_owned(),
-                Loss::Trades { .. } => "trades".to_owned(),
+            loss: match (self.training.loss, likelihood) {
+                (Loss::CrossEntropy, Likelihood::Categorical) => "cross-entropy".to_owned(),
+                (Loss::CrossEntropy, Likelihood::Gaussian { .. }) => {
+                    "negative log-likelihood".to_owned()
+                }
+                (Loss::Trades { .. }, _) => "trades".to_owned(),
             },
             trades_beta: match self.training.loss {
                 Loss::CrossEntropy => None,
@@ -76,6 +87,7 @@ impl Shown {
             }
         };
         differs("defense", &self.defense, &old.defense)?;
+        differs("likelihood", &self.likelihood, &old.likelihood)?;
         differs("optimizer", &self.optimizer, &old.optimizer)?;
         differs("loss", &self.loss, &old.loss)?;
         differs("trades-beta", &self.trades_beta, &old.trades_beta)?;

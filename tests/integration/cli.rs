@@ -10,6 +10,7 @@ mod misuse;
 mod models;
 mod printed;
 mod providers;
+mod regression;
 mod reproduced;
 mod ruled_out;
 mod saving;

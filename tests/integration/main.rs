@@ -29,4 +29,5 @@ mod platforms;
 mod priors;
 mod programs;
 mod randlayer;
+mod regression;
 mod ruled_out;

@@ -13,7 +13,7 @@ use graphs::{Model, Program, Role, Value, names};
 
 use crate::absorb::absorb_normalization;
 use crate::optimizer::{Carried, Optimizer};
-use crate::{Build, Defense, Prior, Result, gradients, loss};
+use crate::{Build, Defense, Error, Likelihood, Prior, Result, gradients, loss};
 
 pub use image_gradient::{AttackLoss, image_gradient};
 use prepare::{Drawn, Prepared, prepare};
@@ -57,13 +57,27 @@ impl Training {
             ema: false,
         }
     }
+
+    /// Checks that what is minimised is defined of such answers.
+    ///
+    /// # Errors
+    /// When it is of classes, and the answers are numbers.
+    pub fn check(&self, likelihood: Likelihood) -> Result<()> {
+        let classes = match (likelihood, self.loss) {
+            (Likelihood::Categorical, _) => return Ok(()),
+            (_, Loss::Trades { .. }) => "TRADES compares the probabilities of classes",
+            _ if self.label_smoothing > 0.0 => "label smoothing mixes classes",
+            _ => return Ok(()),
+        };
+        Err(Error::Model(format!("{classes}, and likelihood {likelihood} has none; leave it out")))
+    }
 }
 
 /// What training minimises on images and attacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Loss {
     /// The cross-entropy of the attacked images, which the attack maximises (Madry et al.
-    /// 2018).
+    /// 2018); of a regression the negative log-likelihood.
     #[default]
     CrossEntropy,
     /// TRADES (Zhang et al. 2019, eq. 5): the cross-entropy of the clean images + `beta` *
@@ -95,18 +109,23 @@ pub enum KlScope {
 }
 
 /// One draw of the weights: `images`, noise -> `probabilities` and `logits`, both
-/// `[N, classes]`.
+/// `[N, classes]`, or of a regression `outputs` `[N, K]`.
 ///
 /// # Errors
-/// When the model is no image classifier or holds an operator without a rule.
+/// When the model is no classifier or regression of images or holds an operator without a rule.
 pub fn predict(model: &Model, build: impl Into<Build>) -> Result<Program> {
     let mut prepared = prepare(model, build.into(), Estimator::Weights, Drawn::Outside)?;
     absorb_normalization(&mut prepared.graph)?;
+    let likelihood = prepared.likelihood;
     let tape = &mut prepared.tape("predict");
-    let logits = loss::logits(tape)?;
-    let softmax = graphs::Op::new("Softmax").with("axis", -1);
-    let probabilities = tape.op(softmax, &[logits])?;
-    prepared.program(&[(names::PROBABILITIES, probabilities), (names::LOGITS, logits)], &[])
+    let said = likelihood.outputs(tape)?;
+    let mut outputs = Vec::new();
+    if likelihood == Likelihood::Categorical {
+        let softmax = graphs::Op::new("Softmax").with("axis", -1);
+        outputs.push((names::PROBABILITIES, tape.op(softmax, &[said])?));
+    }
+    outputs.push((likelihood.name(), said));
+    prepared.program(&outputs, &[])
 }
 
 /// One draw of one step of PGD under L-infinity (Adv-BNN, algorithm 1).
@@ -121,7 +140,7 @@ pub fn predict(model: &Model, build: impl Into<Build>) -> Result<Program> {
 /// # Errors
 /// As [`predict`], or when an operator has no gradient rule.
 pub fn attack(model: &Model, build: impl Into<Build>) -> Result<Program> {
-    entropy_attack(prepare(model, build.into(), Estimator::Weights, Drawn::Outside)?)
+    likelihood_attack(prepare(model, build.into(), Estimator::Weights, Drawn::Outside)?)
 }
 
 /// The attack that training makes: on what its loss says, drawing what it draws.
@@ -139,18 +158,22 @@ pub fn training_attack(
 ) -> Result<Program> {
     let prepared = prepare(model, build.into(), training.estimator, Drawn::Outside)?;
     match training.loss {
-        Loss::CrossEntropy => entropy_attack(prepared),
-        Loss::Trades { .. } => divergence_attack(prepared),
+        Loss::CrossEntropy => likelihood_attack(prepared),
+        Loss::Trades { .. } => {
+            training.check(prepared.likelihood)?;
+            divergence_attack(prepared)
+        }
     }
 }
 
-fn entropy_attack(mut prepared: Prepared) -> Result<Program> {
+fn likelihood_attack(mut prepared: Prepared) -> Result<Program> {
     absorb_normalization(&mut prepared.graph)?;
-    let labels = prepared.labels();
+    let likelihood = prepared.likelihood;
+    let labels = prepared.labels()?;
     let clean = prepared.clean();
     let tape = &mut prepared.tape("attack");
-    let logits = loss::logits(tape)?;
-    let losses = loss::cross_entropy(tape, logits, labels)?;
+    let said = likelihood.outputs(tape)?;
+    let losses = likelihood.losses(tape, said, labels)?;
     step_of_pgd(prepared, clean, losses)
 }
 

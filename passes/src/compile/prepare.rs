@@ -13,7 +13,10 @@ use crate::optimizer::Carried;
 use crate::pass::{Pass, Pipeline, Sweep};
 use crate::postpone::postpone_relu;
 use crate::variational::{self, Posterior};
-use crate::{Build, Error, FixBatch, Lower, Platform, Result, Tape, layers, noise_layers};
+use crate::{
+    Build, Error, FixBatch, Likelihood, Lower, Platform, Result, Tape, layers, noise_layers,
+    noted_likelihood,
+};
 
 /// A model prepared for one batch size: opset 18, static shapes, parameters as state
 /// inputs, noise as inputs.
@@ -21,6 +24,8 @@ pub(super) struct Prepared {
     pub(super) graph: Graph,
     pub(super) model: Model,
     platform: Platform,
+    /// What the model's output is for.
+    pub(super) likelihood: Likelihood,
     /// The noise inputs that take drawn weights.
     draws: Vec<Draw>,
     pub(super) images: Value,
@@ -48,6 +53,7 @@ pub(super) fn prepare(
     estimator: Estimator,
     drawn: Drawn,
 ) -> Result<Prepared> {
+    let likelihood = noted_likelihood(model)?;
     let mut model = model.clone();
     Pipeline::opening().then(FixBatch(build.batch)).run(&mut model)?;
     let last_layer = variational::last_layer(&model)?;
@@ -100,7 +106,18 @@ pub(super) fn prepare(
     let mut graph = std::mem::take(&mut model.graph);
     postpone_relu(&mut graph)?;
     let platform = build.platform;
-    Ok(Prepared { graph, model, platform, draws, images, posteriors, last_layer, noise, trained })
+    Ok(Prepared {
+        graph,
+        model,
+        platform,
+        likelihood,
+        draws,
+        images,
+        posteriors,
+        last_layer,
+        noise,
+        trained,
+    })
 }
 
 /// The one data input: the images.
@@ -165,9 +182,10 @@ impl Prepared {
         self.graph.fact(self.images).known_shape().and_then(|s| s.first().copied()).unwrap_or(0)
     }
 
-    pub(super) fn labels(&mut self) -> Value {
-        let fact = Fact::new(DType::I64, &[self.batch()]);
-        self.graph.input(names::LABELS, Role::Label, fact)
+    /// The answers to the images, as the likelihood takes them.
+    pub(super) fn labels(&mut self) -> Result<Value> {
+        let fact = self.likelihood.answers(&self.graph, self.batch())?;
+        Ok(self.graph.input(names::LABELS, Role::Label, fact))
     }
 
     /// The images that an attack started from.

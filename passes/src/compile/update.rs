@@ -8,12 +8,13 @@ use super::prepare::{Drawn, Prepared, prepare};
 use super::{KlScope, Loss, Training, noted_prior, twin::twin};
 use crate::optimizer::Carried;
 use crate::statistics::{self, Running};
-use crate::{Build, Error, Result, Tape, gradients, loss};
+use crate::{Build, Error, Likelihood, Result, Tape, gradients, loss, regression};
 
 /// One training step on the (attacked) `images`: forward with batch statistics, mean loss +
 /// `kl_scale` * KL, backward, optimizer. Carries parameters, optimizer state and running
 /// statistics, and of an average its values; returns `loss`, `cross_entropy` (without label smoothing), `kl` (only with
-/// posteriors), `divergence` (only of TRADES) and `correct` (of the attacked images).
+/// posteriors), `divergence` (only of TRADES) and `correct` (of the attacked images); of a regression `nll` and
+/// `squared_error` in place of `cross_entropy` and `correct`.
 ///
 /// # Errors
 /// As [`attack`](super::attack), or when nothing is to be trained.
@@ -91,7 +92,11 @@ fn of_images(
     training: &Training,
     running: &mut [Running],
 ) -> Result<(Value, Outputs)> {
-    let labels = prepared.labels();
+    training.check(prepared.likelihood)?;
+    let labels = prepared.labels()?;
+    if let likelihood @ Likelihood::Gaussian { .. } = prepared.likelihood {
+        return of_numbers(&mut prepared.tape("update"), likelihood, labels);
+    }
     let smoothing = training.label_smoothing;
     match training.loss {
         Loss::CrossEntropy => {
@@ -120,6 +125,19 @@ fn of_images(
             Ok((total, outputs))
         }
     }
+}
+
+/// The same of a regression.
+fn of_numbers(tape: &mut Tape, likelihood: Likelihood, answers: Value) -> Result<(Value, Outputs)> {
+    let said = likelihood.outputs(tape)?;
+    let losses = likelihood.losses(tape, said, answers)?;
+    let nll = mean(tape, losses)?;
+    let errors = regression::squared_errors(tape, said, answers)?;
+    let error = mean(tape, errors)?;
+    let width = tape.shape(said)?.get(1).copied().unwrap_or(1);
+    let share = tape.number(1.0 / width as f64, error)?;
+    let error = tape.apply("Mul", &[error, share])?;
+    Ok((nll, vec![(names::NLL, nll), (names::SQUARED_ERROR, error)]))
 }
 
 /// The logits of the clean and of the attacked images for one draw of the weights, each with

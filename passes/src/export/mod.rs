@@ -3,15 +3,20 @@
 mod ensemble;
 mod normalization;
 mod normals;
+mod output;
+mod sums;
 
 use std::collections::HashMap;
 
-use graphs::{DType, Dim, Fact, Graph, Kind, Model, NodeId, Op, Role, Tensor, Value, names};
+use graphs::{DType, Dim, Fact, Graph, Kind, Model, NodeId, Role, Tensor, Value, names};
 
 use crate::half_transpose::transpose_halves_in_single;
 use crate::pass::Pipeline;
 use crate::variational::{self, Posterior};
-use crate::{Error, Result, fixed_batch, loss, noise_layers, try_free_batch};
+use crate::{
+    Error, Likelihood, Result, fixed_batch, noise_layers, note_likelihood, noted_likelihood,
+    try_free_batch,
+};
 
 use normals::Builder;
 pub use normals::Noise;
@@ -44,13 +49,16 @@ pub const PREDICTIVE_ENTROPY: &str = "predictive_entropy";
 /// Predictive entropy less the mean entropy of the draws, `[N]`, in nats.
 pub const MUTUAL_INFORMATION: &str = "mutual_information";
 
-/// Turns a model into a graph from images to `probabilities` `[N, classes]`, at an
-/// opset of 18 to 21, with a free batch size; one that cannot be freed stays (see
+/// The standard deviation over the draws of each number of a regression, `[N, K]`.
+pub const STD: &str = "std";
+
+/// Turns a model into a graph from images to `probabilities` `[N, classes]`, or of a regression
+/// `outputs` `[N, K]`, at an opset of 18 to 21, with a free batch size; one that cannot be freed stays (see
 /// [`fixed_batch`]). More than one sample adds
-/// [`PREDICTIVE_ENTROPY`] and [`MUTUAL_INFORMATION`].
+/// [`PREDICTIVE_ENTROPY`] and [`MUTUAL_INFORMATION`], or of a regression [`STD`].
 ///
 /// # Errors
-/// When the model has no variational node but the mode needs one, is no classifier, or
+/// When the model has no variational node but the mode needs one, has no output, or
 /// the opset is out of range.
 pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
     if !(graphs::OPSET..=21).contains(&opset) {
@@ -58,6 +66,7 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
             "cannot export at opset {opset}: 18 to 21 are possible (from 22 on engines lack random operators)"
         )));
     }
+    let likelihood = noted_likelihood(model)?;
     let mut model = model.clone();
     Pipeline::opening().run(&mut model)?;
     _ = try_free_batch(&mut model);
@@ -68,7 +77,7 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
         return Err(Error::Model(reason.to_owned()));
     }
     let shapes = noise_layers::shapes(&model)?;
-    probabilities(&mut model.graph)?;
+    output::only_output(&mut model.graph, likelihood)?;
     let noise = match mode {
         Mode::Stochastic { noise, .. } => *noise,
         Mode::Mean | Mode::Frozen(_) => Noise::Random,
@@ -94,11 +103,11 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
             stochastic(&mut model.graph, &random, None)?;
         }
         Mode::Stochastic { samples, .. } => {
-            ensemble::ensemble(&mut model.graph, &random, *samples)?;
+            ensemble::ensemble(&mut model.graph, &random, likelihood, *samples)?;
         }
     }
     transpose_halves_in_single(&mut model.graph)?;
-    describe(&mut model, mode);
+    describe(&mut model, mode, likelihood);
     model.opsets.insert(String::new(), opset);
     model.opsets.remove("ai.onnx");
     let called = |domain: &str| {
@@ -113,14 +122,15 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
     Ok(model)
 }
 
-/// Notes in the metadata what the graph is and where its noise comes from.
-fn describe(model: &mut Model, mode: &Mode) {
+/// Notes in the metadata what the graph is, what its output is for and where its noise comes from.
+fn describe(model: &mut Model, mode: &Mode, likelihood: Likelihood) {
     let (kind, noise, samples) = match mode {
         Mode::Mean => ("mean", None, 1),
         Mode::Frozen(_) => ("frozen", None, 1),
         Mode::Stochastic { noise, samples, .. } => ("stochastic", Some(noise), *samples),
     };
     model.metadata.retain(|key, _| !key.starts_with("advbnn."));
+    note_likelihood(model, likelihood);
     let mut note = |key: &str, value: &str| {
         model.metadata.insert(format!("advbnn.{key}"), value.to_owned());
     };
@@ -136,29 +146,6 @@ fn describe(model: &mut Model, mode: &Mode) {
             },
         );
     }
-}
-
-/// Makes `probabilities` float32 the only output: Softmax over the classes of the logits.
-fn probabilities(graph: &mut Graph) -> Result<()> {
-    let (logits, dtype) = loss::logits_of(graph)?;
-    let classes = graph
-        .outputs
-        .first()
-        .and_then(|port| graph.fact(port.value).shape.as_ref()?.get(1).cloned());
-    let batch = fixed_batch(graph).map_or_else(|| Dim::Named("N".to_owned()), Dim::Known);
-    let builder = &mut Builder { graph, scope: "export" };
-    let mut flat = builder.op(Op::new("Flatten").with("axis", 1), &[logits]);
-    if dtype != Some(DType::F32) {
-        flat = builder.cast(flat, DType::F32);
-    }
-    let softmax = builder.op(Op::new("Softmax").with("axis", -1), &[flat]);
-    let shape = vec![batch, classes.unwrap_or(Dim::Unknown)];
-    let node = graph.node_mut(softmax.node);
-    node.outputs = vec![Fact { dtype: Some(DType::F32), shape: Some(shape) }];
-    graph.outputs.clear();
-    graph.output(names::PROBABILITIES, softmax);
-    graph.sweep();
-    Ok(())
 }
 
 /// Writes one draw into the graph as plain weights.

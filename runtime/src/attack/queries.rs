@@ -7,6 +7,7 @@ use crate::network::{Running, padded};
 use crate::sessions::{Draws, Loss, Purpose};
 use crate::shard::{Shards, stack};
 use crate::target::Target;
+use crate::uncertainty::{Numbers, add_logs};
 use crate::{Error, Result};
 
 /// A model under attack. Every answer is a mean over draws of the weights (EOT, Athalye et
@@ -24,7 +25,7 @@ pub(crate) struct Slopes {
     pub(crate) gradient: Vec<f32>,
     /// `[N]`
     pub(crate) losses: Vec<f64>,
-    /// `[N]`; see [`Scores::margins`].
+    /// `[N]`; see [`Queries::margins`].
     pub(crate) margins: Vec<f64>,
 }
 
@@ -64,7 +65,9 @@ impl Queries<'_, '_> {
             Slopes { gradient: vec![0.0; images.len()], losses: vec![0.0; rows], margins: vec![] };
         let mut scores = Scores::of(loss.least_classes());
         let count = self.each(Purpose::Gradient(loss), size, &placed, |outputs| {
-            scores.add(&joined(outputs, names::LOGITS)?)?;
+            if !target.is_regression() {
+                scores.add(&joined(outputs, names::LOGITS)?)?;
+            }
             let gradient = joined(outputs, names::GRADIENT)?;
             for (sum, part) in slopes.gradient.iter_mut().zip(gradient.floats()?.iter()) {
                 *sum += part;
@@ -76,7 +79,10 @@ impl Queries<'_, '_> {
             Ok(())
         })?;
         slopes.losses.iter_mut().for_each(|sum| *sum /= count as f64);
-        slopes.margins = scores.margins(&target.labels)?;
+        slopes.margins = match target.is_regression() {
+            true => slopes.losses.clone(),
+            false => scores.margins(&target.labels)?,
+        };
         Ok(slopes)
     }
 
@@ -99,12 +105,24 @@ impl Queries<'_, '_> {
         Ok(scores)
     }
 
-    /// The margins of `images` alone.
+    /// How far `images` are from being answered right, `[N]`: of classes [`Scores::margins`], of a
+    /// regression the squared error of the mean answer.
     ///
     /// # Errors
     /// As [`Queries::slopes`].
     pub(crate) fn margins(&mut self, target: &Target, images: &[f32]) -> Result<Vec<f64>> {
-        self.scores(target, images, 1)?.margins(&target.labels)
+        if !target.is_regression() {
+            return self.scores(target, images, 1)?.margins(&target.labels);
+        }
+        let size = self.network.size(target.len());
+        self.place(target, images, size)?;
+        let mut numbers = Numbers::default();
+        self.each(Purpose::Predict, size, &[names::IMAGES], |outputs| {
+            let outputs = joined(outputs, names::OUTPUTS)?;
+            numbers.add(&outputs.floats()?, outputs.shape().last().copied().unwrap_or(1));
+            Ok(())
+        })?;
+        Ok(numbers.squared_errors(&target.labels.values::<f32>()?))
     }
 
     /// Puts `images` and the labels of `target` into the state, in a run of `size`.
@@ -187,15 +205,6 @@ impl Scores {
             others.map(|(_, other)| *other).fold(f64::NEG_INFINITY, f64::max) - log
         };
         Ok(self.logs.chunks_exact(self.classes.max(1)).zip(labels.iter()).map(margin).collect())
-    }
-}
-
-/// `log(exp(a) + exp(b))`.
-fn add_logs(a: f64, b: f64) -> f64 {
-    let (low, high) = if a < b { (a, b) } else { (b, a) };
-    match low == f64::NEG_INFINITY {
-        true => high,
-        false => high + (low - high).exp().ln_1p(),
     }
 }
 

@@ -35,8 +35,9 @@ pub(crate) fn strongest(
     draws: Draws,
 ) -> Result<Tensor> {
     let draws = &mut draws.of(spec.kind());
-    let (certain, size, count) =
-        (!network.random && spec.from().is_none(), target.size(), target.len());
+    let (size, count) = (target.size(), target.len());
+    // An answer that is a number is never so wrong that it could not be worse.
+    let certain = !network.random && spec.from().is_none() && !target.is_regression();
     let clean = target.clean.values::<f32>()?;
     let mut queries = Queries { network, draws, average: spec.draws() };
     let goals = likeliest(&mut queries, spec, target)?;

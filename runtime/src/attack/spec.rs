@@ -127,6 +127,23 @@ impl AttackSpec {
         }
     }
 
+    /// Whether it attacks a regression too: it raises the loss, whatever that is, and not one of
+    /// classes, and looks at the model that is judged.
+    pub fn is_of_numbers(&self) -> bool {
+        match self.method {
+            Method::Fgsm
+            | Method::Pgd
+            | Method::Noise
+            | Method::FixedNoise
+            | Method::MeanWeight => true,
+            Method::ApgdCe
+            | Method::ApgdDlr
+            | Method::ApgdT
+            | Method::Square
+            | Method::Transfer => false,
+        }
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text

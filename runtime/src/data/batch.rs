@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::Dataset;
 use super::augment::Augment;
+use super::{Dataset, Targets};
 use crate::noise::permutation;
 
 /// Where a model wants its channels.
@@ -21,8 +21,8 @@ pub enum Layout {
 pub struct Batch {
     /// Pixels / 255, in [0, 1]: `[N, C, H, W]` or `[N, H, W, C]`.
     pub images: Vec<f32>,
-    /// `[N]`.
-    pub labels: Vec<i64>,
+    /// Those of the N images.
+    pub targets: Targets,
     /// Where the images are in the data set, `[N]`.
     pub indices: Vec<usize>,
 }
@@ -97,8 +97,8 @@ impl Batches<'_> {
             let pixels = self.dataset.image(index).unwrap_or_default();
             placement.unwrap_or_default().place(pixels, shape, self.layout, out);
         });
-        let labels = indices.iter().map(|&index| self.dataset.labels()[index]).collect();
-        Batch { images, labels, indices }
+        let targets = self.dataset.targets().select(&indices).unwrap_or_default();
+        Batch { images, targets, indices }
     }
 }
 
@@ -142,8 +142,8 @@ mod tests {
         let batches: Vec<Batch> = dataset.batches(3).collect();
         assert_eq!(batches.iter().map(Batch::len).collect::<Vec<_>>(), [3, 3, 1]);
         assert_eq!(
-            (&batches[1].indices[..], &batches[1].labels[..]),
-            (&[3, 4, 5][..], &[0, 1, 2][..])
+            (&batches[1].indices[..], &batches[1].targets),
+            (&[3, 4, 5][..], &Targets::Classes(vec![0, 1, 2]))
         );
         let expected: Vec<f32> =
             dataset.image(6).unwrap().iter().map(|&p| f32::from(p) / 255.0).collect();
@@ -161,8 +161,8 @@ mod tests {
         assert_eq!(indices(1), permutation(1, 1, 7));
         assert_ne!(indices(1), indices(2));
         for batch in dataset.batches(2).shuffled(1, 1) {
+            assert_eq!(Some(batch.targets), dataset.targets().select(&batch.indices));
             for (i, &index) in batch.indices.iter().enumerate() {
-                assert_eq!(batch.labels[i], dataset.labels()[index]);
                 let first = f32::from(dataset.image(index).unwrap()[0]) / 255.0;
                 assert_eq!(batch.images[i * 12], first);
             }
@@ -175,7 +175,7 @@ mod tests {
         let batches: Vec<Batch> = dataset.batches(2).only(&[5, 0, 9, 3]).collect();
         let indices: Vec<&[usize]> = batches.iter().map(|batch| &batch.indices[..]).collect();
         assert_eq!(indices, [&[5, 0][..], &[3]]);
-        assert_eq!(batches[0].labels, [2, 0]);
+        assert_eq!(batches[0].targets, Targets::Classes(vec![2, 0]));
     }
 
     #[test]

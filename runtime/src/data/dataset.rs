@@ -4,61 +4,58 @@ use std::path::Path;
 
 use crc32c::{crc32c, crc32c_append};
 
+use super::{Answer, Targets};
 use crate::{Error, Result};
 
 /// More than this many bytes of pixels are refused before anything is allocated.
 const MAX_BYTES: u64 = 16 << 30;
 
-/// Images `[N, C, H, W]` as bytes, with their labels.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Images `[N, C, H, W]` as bytes, with their labels or other targets.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     shape: [usize; 3],
     pixels: Vec<u8>,
-    labels: Vec<i64>,
+    targets: Targets,
     class_names: Vec<String>,
 }
 
 impl Dataset {
     /// A data set of at least one image: `pixels` are `[N, C, H, W]` for the `[C, H, W]` of
-    /// `shape`, and `labels` are `[N]`. `class_names` may be empty.
+    /// `shape`, and `targets` are those of N images. `class_names` may be empty.
     ///
     /// # Errors
-    /// When there is no image, a label is negative, or the counts disagree.
+    /// When there is no image, a label is negative, a number not finite, or the counts disagree.
     pub fn new(
         shape: [usize; 3],
         pixels: Vec<u8>,
-        labels: Vec<i64>,
+        targets: impl Into<Targets>,
         class_names: Vec<String>,
     ) -> Result<Dataset> {
+        let targets = targets.into();
         let expected =
-            [labels.len()].iter().chain(&shape).try_fold(1usize, |n, &d| n.checked_mul(d));
+            [targets.len()].iter().chain(&shape).try_fold(1usize, |n, &d| n.checked_mul(d));
         let shown = describe(shape);
         if expected == Some(0) {
-            return Err(Error::Data(format!("no images: {} of {shown}", labels.len())));
+            return Err(Error::Data(format!("no images: {} of {shown}", targets.len())));
         }
         if expected != Some(pixels.len()) {
-            let (labels, pixels) = (labels.len(), pixels.len());
+            let (labels, pixels) = (targets.len(), pixels.len());
             return Err(Error::Data(format!(
                 "{labels} labels for {pixels} bytes of {shown} images"
             )));
         }
-        if let Some(item) = labels.iter().position(|&label| label < 0) {
-            return Err(Error::Data(format!(
-                "item {item} has the negative label {}",
-                labels[item]
-            )));
-        }
-        Ok(Dataset { shape, pixels, labels, class_names })
+        targets.check()?;
+        Ok(Dataset { shape, pixels, targets, class_names })
     }
 
     /// How many images there are, at least 1.
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.targets.len()
     }
 
     /// Never true; here because [`Dataset::len`] is.
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.targets.is_empty()
     }
 
     /// `[C, H, W]` of every image.
@@ -66,9 +63,18 @@ impl Dataset {
         self.shape
     }
 
-    /// The label of every image, `[N]`.
-    pub fn labels(&self) -> &[i64] {
-        &self.labels
+    /// What is to be said of every image.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// The class indices, `[N]`; none of a regression.
+    #[cfg(test)]
+    pub(crate) fn labels(&self) -> &[i64] {
+        match &self.targets {
+            Targets::Classes(labels) => labels,
+            Targets::Numbers { .. } => &[],
+        }
     }
 
     /// The name of every class, where the format has names, else empty.
@@ -82,11 +88,10 @@ impl Dataset {
         self.pixels.get(index.checked_mul(size)?..)?.get(..size)
     }
 
-    /// How many images, their shape, and a CRC-32C of pixels and labels in order: a text that
+    /// How many images, their shape, and a CRC-32C of pixels and targets in order: a text that
     /// tells data sets apart, as in `10000 images 1x28x28 0f3c92aa`.
     pub(crate) fn identity(&self) -> String {
-        let labels: Vec<u8> = self.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
-        let sum = crc32c_append(crc32c(&self.pixels), &labels);
+        let sum = crc32c_append(crc32c(&self.pixels), self.targets.bytes());
         format!("{} images {} {sum:08x}", self.len(), describe(self.shape))
     }
 
@@ -95,38 +100,30 @@ impl Dataset {
     /// # Errors
     /// When there is none of a number, or no number.
     pub fn select(&self, indices: &[usize]) -> Result<Dataset> {
-        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        let mut pixels = Vec::new();
         for &index in indices {
             let lacking = || Error::Data(format!("there is no image {index}"));
             pixels.extend_from_slice(self.image(index).ok_or_else(lacking)?);
-            labels.push(*self.labels.get(index).ok_or_else(lacking)?);
         }
-        Dataset::new(self.shape, pixels, labels, self.class_names.clone())
+        let lacking = || Error::Data("there are no such images".to_owned());
+        let targets = self.targets.select(indices).ok_or_else(lacking)?;
+        Dataset::new(self.shape, pixels, targets, self.class_names.clone())
     }
 
     /// Keeps the first `count` images, and at least one.
     pub fn truncate(&mut self, count: usize) {
         let count = count.clamp(1, self.len());
-        self.labels.truncate(count);
+        self.targets.truncate(count);
         self.pixels.truncate(count * self.image_size());
         self.pixels.shrink_to_fit();
     }
 
-    /// Checks that a model of `classes` classes can name every label.
+    /// Checks that a model that answers so can be compared with the targets.
     ///
     /// # Errors
-    /// Names the first image whose label is too large.
-    pub fn check(&self, classes: usize) -> Result<()> {
-        let bad = |label: &i64| usize::try_from(*label).is_ok_and(|label| label >= classes);
-        let Some(item) = self.labels.iter().position(bad) else { return Ok(()) };
-        let label = self.labels[item];
-        let name = usize::try_from(label).ok().and_then(|label| self.class_names.get(label));
-        let name = name.map_or(String::new(), |name| format!(" (`{name}`)"));
-        Err(Error::Data(format!(
-            "item {item} has label {label}{name}, but the model has {classes} classes; \
-             give data with labels 0 to {}",
-            classes.saturating_sub(1)
-        )))
+    /// Names the first image whose label is too large, or says that they are of another kind.
+    pub fn check(&self, answer: Answer) -> Result<()> {
+        self.targets.check_answer(answer, &self.class_names)
     }
 
     pub(super) fn image_size(&self) -> usize {

@@ -46,7 +46,7 @@ fn load(listing: &Listing, request: &Request) -> Result<Dataset> {
             Ok(())
         },
     )?;
-    let labels = items.iter().map(|item| item.label as i64).collect();
+    let labels: Vec<i64> = items.iter().map(|item| item.label as i64).collect();
     let names = classes.iter().map(|name| name.to_string_lossy().into_owned()).collect();
     Dataset::new(shape, pixels, labels, names).map_err(|error| Error::file(&folder, error))
 }

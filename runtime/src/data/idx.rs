@@ -31,7 +31,7 @@ fn load(listing: &Listing, request: &Request) -> Result<Dataset> {
         return Err(Error::file(&labels.path, reason));
     }
     (request.progress)(count, count);
-    let classes = classes.into_iter().map(i64::from).collect();
+    let classes: Vec<i64> = classes.into_iter().map(i64::from).collect();
     Dataset::new([1, height, width], pixels, classes, Vec::new())
         .map_err(|error| Error::file(&images.path, error))
 }

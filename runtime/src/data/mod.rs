@@ -15,6 +15,7 @@ mod npz;
 mod parquet;
 mod picture;
 mod stl10;
+mod targets;
 
 use std::path::Path;
 
@@ -25,6 +26,7 @@ pub use batch::{Batch, Batches, Layout};
 pub use dataset::Dataset;
 use listing::Listing;
 pub use picture::load_images;
+pub use targets::{Answer, Targets};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Request<'a> {
     pub shape: Option<[usize; 3]>,
     /// Load only this many images, the first in the format's order (see [`load`]).
     pub limit: Option<usize>,
+    /// Whether the targets are numbers, those of a regression, rather than classes.
+    pub numbers: bool,
     /// Called with (images done, images in all), from several threads.
     pub progress: &'a (dyn Fn(usize, usize) + Sync),
 }
@@ -60,7 +64,7 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// All images of `split`, of whatever shape.
     pub fn new(split: Split) -> Request<'static> {
-        Request { split, shape: None, limit: None, progress: &|_, _| {} }
+        Request { split, shape: None, limit: None, numbers: false, progress: &|_, _| {} }
     }
 }
 
@@ -81,8 +85,9 @@ const FORMATS: &[Format] =
 /// - CIFAR-10 binary: `data_batch_*.bin` and `test_batch.bin`;
 /// - STL-10 binary: `train_X.bin`, `train_y.bin`, `test_X.bin` and `test_y.bin`;
 /// - `.npz`: `train.npz` and `test.npz`, or one file, with arrays `x` and `y` (or `x_train`,
-///   `y_train`, `x_test`, `y_test`): uint8, or floats of [0, 1], which take the nearest of 256
-///   levels; `[N, H, W]`, `[N, C, H, W]` or `[N, H, W, C]`;
+///   `y_train`, `x_test`, `y_test`): `x` uint8, or floats of [0, 1], which take the nearest of 256
+///   levels; `[N, H, W]`, `[N, C, H, W]`, `[N, H, W, C]`, or `[N, F]`, one row of F pixels; `y` the
+///   integers of classes, or where numbers are asked for any of `[N]` or `[N, K]`;
 /// - `.parquet`: files of each split, here or in a folder `data`, with a column of encoded
 ///   pictures and one of labels, as Hugging Face's data sets have them, compressed by Snappy, gzip
 ///   or not at all;
@@ -96,7 +101,7 @@ const FORMATS: &[Format] =
 /// # Errors
 /// An error names the file or folder, and what is wrong: an unknown format, a missing
 /// split, a truncated or corrupt file, counts that disagree, images of differing
-/// sizes, or a shape that is not the requested one.
+/// sizes, numbers asked of a format that has only classes, or a shape that is not the requested one.
 pub fn load(path: &Path, request: &Request) -> Result<Dataset> {
     if request.limit == Some(0) {
         return Err(Error::Data("a limit of 0 images leaves none; ask for at least 1".into()));
@@ -106,6 +111,12 @@ pub fn load(path: &Path, request: &Request) -> Result<Dataset> {
         let known: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
         Error::file(path, format!("no data recognised here; known formats: {}", known.join(", ")))
     })?;
+    if request.numbers && format.name != npz::FORMAT.name {
+        let (name, wanted) = (format.name, npz::FORMAT.name);
+        let reason =
+            format!("{name} has only classes; the numbers of a regression come as {wanted}");
+        return Err(Error::file(path, reason));
+    }
     let mut dataset = (format.load)(&listing, request)?;
     dataset.truncate(request.limit.unwrap_or(usize::MAX));
     if let Some(wanted) = request.shape.filter(|&wanted| wanted != dataset.shape()) {

@@ -1,4 +1,4 @@
-//! NumPy's archives: zip files of arrays, here of images `x` and labels `y`, or of
+//! NumPy's archives: zip files of arrays, here of images `x` and labels or numbers `y`, or of
 //! `x_train`, `y_train`, `x_test` and `y_test`.
 
 use std::fs::File;
@@ -9,7 +9,7 @@ use zip::ZipArchive;
 use super::dataset::byte_count;
 use super::listing::{DataFile, Listing};
 use super::npy::{Element, Header};
-use super::{Dataset, Format, Request};
+use super::{Dataset, Format, Request, Targets};
 use crate::{Error, Result};
 
 pub(super) const FORMAT: Format = Format { name: ".npz", matches, load };
@@ -34,14 +34,18 @@ fn load(listing: &Listing, request: &Request) -> Result<Dataset> {
     let named = names.iter().all(|name| archive.by_name(&format!("{name}.npy")).is_ok());
     let [x, y] = if named { names } else { ["x".to_owned(), "y".to_owned()] };
     let images = Images::read(file, &mut archive, &x, request)?;
-    let labels = labels(file, &mut archive, &y)?;
-    if labels.len() != images.all {
-        let reason = format!("{} labels in {y} for {} images in {x}", labels.len(), images.all);
+    let mut targets = match request.numbers {
+        true => numbers(file, &mut archive, &y)?,
+        false => labels(file, &mut archive, &y)?.into(),
+    };
+    if targets.len() != images.all {
+        let what = if request.numbers { "targets" } else { "labels" };
+        let reason = format!("{} {what} in {y} for {} images in {x}", targets.len(), images.all);
         return Err(Error::file(&file.path, reason));
     }
     (request.progress)(images.count, images.count);
-    let labels = labels.into_iter().take(images.count).collect();
-    Dataset::new(images.shape, images.pixels, labels, Vec::new())
+    targets.truncate(images.count);
+    Dataset::new(images.shape, images.pixels, targets, Vec::new())
         .map_err(|error| Error::file(&file.path, error))
 }
 
@@ -71,13 +75,37 @@ fn labels(file: &DataFile, archive: &mut Archive, name: &str) -> Result<Vec<i64>
         return Err(failed(format!("labels are [N], not {:?}", header.shape)));
     };
     if header.element.is_float() {
-        return Err(failed("labels are integers, not floats".to_owned()));
+        return Err(failed(
+            "labels are integers, not floats; a regression has `--likelihood gaussian`".to_owned(),
+        ));
     }
     let size = header.element.size();
     let bytes = content(reader, byte_count(&file.path, count, [1, 1, size])?).map_err(failed)?;
     let read = |bytes: &[u8]| header.element.integer(bytes);
     let labels: Option<Vec<i64>> = bytes.chunks_exact(size).map(read).collect();
     labels.ok_or_else(|| failed("a label is beyond 63 bits".to_owned()))
+}
+
+/// The numbers of a regression, `[N]` or `[N, K]`, of whatever type.
+fn numbers(file: &DataFile, archive: &mut Archive, name: &str) -> Result<Targets> {
+    let failed = |reason: String| Error::file(&file.path, format!("array `{name}`: {reason}"));
+    let (header, reader) = open(file, archive, name)?;
+    let (count, width) = match *header.shape.as_slice() {
+        [count] => (count, 1),
+        [count, width] => (count, width),
+        _ => return Err(failed(format!("targets are [N] or [N, K], not {:?}", header.shape))),
+    };
+    let size = header.element.size();
+    let bytes = byte_count(&file.path, count, [1, width, size])?;
+    let bytes = content(reader, bytes).map_err(failed)?;
+    let read = |bytes: &[u8]| match header.element.is_float() {
+        true => header.element.float(bytes),
+        false => header.element.integer(bytes).map(|number| number as f64),
+    };
+    let values: Option<Vec<f32>> =
+        bytes.chunks_exact(size).map(|bytes| read(bytes).map(|value| value as f32)).collect();
+    let values = values.ok_or_else(|| failed("a target is beyond 63 bits".to_owned()))?;
+    Ok(Targets::Numbers { width, values })
 }
 
 /// Images of one array, as bytes.
@@ -101,7 +129,8 @@ impl Images {
         let (all, shape, channels_last) =
             arrange(&header.shape, request.shape).ok_or_else(|| {
                 let shape = &header.shape;
-                failed(format!("images are [N, H, W], [N, C, H, W] or [N, H, W, C], not {shape:?}"))
+                let known = "[N, F], [N, H, W], [N, C, H, W] or [N, H, W, C]";
+                failed(format!("images are {known}, not {shape:?}"))
             })?;
         let count = all.min(request.limit.unwrap_or(usize::MAX));
         let elements = byte_count(&file.path, count, shape)?;
@@ -122,6 +151,7 @@ impl Images {
 fn arrange(shape: &[usize], wanted: Option<[usize; 3]>) -> Option<(usize, [usize; 3], bool)> {
     let few = |channels: usize| matches!(channels, 1 | 3 | 4);
     match *shape {
+        [n, features] => Some((n, [1, 1, features], false)),
         [n, height, width] => Some((n, [1, height, width], false)),
         [n, a, b, c] => {
             let (first, last) = ([a, b, c], [c, a, b]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crc32c::crc32c_append;
-use graphs::Tensor;
+use graphs::{Tensor, names};
 
 use super::attack::Attack;
 use super::examples::Pictured;
@@ -109,7 +109,12 @@ impl<'a> Runner<'a, '_> {
 
     fn tell(&mut self, attack: Attacking, done: usize, correct: usize) {
         let attack = attack.map(|attack| (attack.spec.text().to_owned(), attack.eps));
-        (self.on_progress)(Progress { attack, done, correct, share: self.plan.share() });
+        (self.on_progress)(Progress {
+            attack,
+            done,
+            correct: Some(correct),
+            share: self.plan.share(),
+        });
     }
 
     /// Attacks and judges a batch.
@@ -190,12 +195,13 @@ impl<'a> Runner<'a, '_> {
     fn judge(&mut self, images: &Tensor, labels: &[i64], mut draws: Draws) -> Result<Parts> {
         let samples = self.network.draws(self.settings.samples);
         let (mut tally, mut parts) = (Tally::default(), Parts::new());
-        self.network.each_draw(images, samples, &mut draws, |probabilities, classes| {
+        let see = |probabilities: &[f32], classes| {
             tally.add(probabilities, classes);
             if PARTS.contains(&tally.draws()) || tally.draws() == samples {
                 parts.push((tally.draws(), tally.judge(labels)));
             }
-        })?;
+        };
+        self.network.each_draw(images, names::PROBABILITIES, samples, &mut draws, see)?;
         Ok(parts)
     }
 

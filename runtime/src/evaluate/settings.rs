@@ -50,8 +50,8 @@ pub struct Progress {
     pub attack: Option<(String, f64)>,
     /// Images done under this attack.
     pub done: usize,
-    /// Of them, those that are classified right.
-    pub correct: usize,
+    /// Of them, those that are classified right; `None` of a regression.
+    pub correct: Option<usize>,
     /// The share of the whole work that is done, 0 to 1.
     pub share: f64,
 }

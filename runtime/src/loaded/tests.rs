@@ -26,7 +26,7 @@ fn noises(engine: &dyn Engine, size: usize, mut draws: Draws) -> [Vec<Vec<f32>>;
     let mut state = engine.state();
     state.put(names::IMAGES, &Tensor::full(&[size, 3], 0f32).unwrap()).unwrap();
     let mut found = Vec::new();
-    each_draw(&mut sessions, &state, size, 2, &mut draws, |values, _| {
+    each_draw(&mut sessions, &state, (names::PROBABILITIES, size), 2, &mut draws, |values, _| {
         found.push(values.chunks(3).map(<[f32]>::to_vec).collect());
     })
     .unwrap();

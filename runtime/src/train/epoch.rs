@@ -6,8 +6,8 @@ use std::time::Instant;
 use graphs::{DType, Tensor, names};
 
 use super::averages::averaged;
-use super::holdout::{Score, collapsed};
 use super::metrics::{Metrics, Span, Standing, Sums};
+use super::quality::Quality;
 use super::spread::Spread;
 use super::trainer::Trainer;
 use super::{BEST, Event, LAST};
@@ -23,30 +23,29 @@ impl Trainer<'_> {
             ..Standing::default()
         };
         let score = self.score()?;
-        let right = score.map_or(sums.correct, |score| score.robust);
+        let quality = score.map_or(sums.quality(), |[_, robust]| robust);
         let best = self.position.best;
         if let Some(score) = score {
-            standing.holdout_accuracy = Some(score.percent(score.clean));
-            standing.holdout_robust = Some(score.percent(score.robust));
-            if let Some(best) = best.filter(|best| collapsed(*best, right)) {
+            standing.note(score);
+            if let Some(best) = best.and_then(|best| quality.collapsed_from(best)) {
                 standing.collapsed = Some(true);
                 self.position.collapsed = true;
-                let epoch = self.position.step / self.per_epoch;
-                let (best, now) = (score.percent(best), score.percent(right));
+                let (epoch, now) = (self.position.step / self.per_epoch, quality.figure());
                 (self.on_event)(Event::Collapsed { epoch, best, now });
             }
         }
         self.report(&sums, Span::Epoch, learning_rate, standing)?;
-        let better = best.is_none_or(|best| right > best);
+        let better = best.is_none_or(|best| quality.rank() > best);
         if better {
-            self.position.best = Some(right);
+            self.position.best = Some(quality.rank());
         }
         // The best one first: a run killed in between takes the epoch anew.
         self.save(if better { &[BEST, LAST] } else { &[LAST] }, &tensors)
     }
 
-    /// How the images that are held out are classified by what would be kept of this epoch.
-    fn score(&mut self) -> Result<Option<Score>> {
+    /// How the images that are held out, clean and attacked, are answered by what would be kept of
+    /// this epoch.
+    fn score(&mut self) -> Result<Option<[Quality; 2]>> {
         let Some(judge) = &mut self.judge else { return Ok(None) };
         let mut state = self.state.share();
         for average in self.kept.averages.keys() {

@@ -7,13 +7,15 @@ use graphs::names;
 use serde::{Deserialize, Serialize};
 
 use super::Settings;
+use super::quality::Quality;
 use crate::attack::Pgd;
 use crate::data::Dataset;
 use crate::engine::{Engine, State};
 use crate::noise::permutation;
-use crate::predict::tally;
+use crate::predict::{each_draw, tally};
 use crate::sessions::{Compile, Draws, Purpose, Sessions};
-use crate::target::Form;
+use crate::target::{Form, Target};
+use crate::uncertainty::Numbers;
 use crate::{Error, Result};
 
 /// What is held out, and how it is attacked.
@@ -22,25 +24,11 @@ use crate::{Error, Result};
 pub struct Holdout {
     /// How many of the training images, chosen by the seed.
     pub images: usize,
-    /// The attack, on the cross-entropy whatever loss is trained with.
+    /// The attack, on the cross-entropy whatever loss is trained with; of a regression on its
+    /// negative log-likelihood.
     pub attack: Pgd,
     /// Draws of the weights that a prediction averages. A model without noise takes one.
     pub samples: u64,
-}
-
-/// How many of the images that are held out are classified right.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Score {
-    pub(super) images: u64,
-    pub(super) clean: u64,
-    pub(super) robust: u64,
-}
-
-impl Score {
-    /// In percent.
-    pub(super) fn percent(&self, count: u64) -> f64 {
-        100.0 * count as f64 / self.images.max(1) as f64
-    }
 }
 
 /// The images to train on, and those that are held out.
@@ -65,7 +53,7 @@ pub(super) fn split<'a>(
     Ok((Cow::Owned(dataset.select(&rest)?), Some(dataset.select(&order)?)))
 }
 
-/// Classifies the images that are held out, clean and attacked.
+/// Judges the network by the images that are held out.
 pub(super) struct Judge<'a> {
     sessions: Sessions<'a>,
     images: Dataset,
@@ -93,32 +81,51 @@ impl<'a> Judge<'a> {
         Ok(Judge { sessions, images, holdout, form, seed: settings.seed, batch })
     }
 
-    /// The same images, draws and random starts every time, so that epochs compare.
+    /// Clean and attacked. The same images, draws and random starts every time, so that epochs
+    /// compare.
     ///
     /// # Errors
     /// When a program cannot be compiled or run.
-    pub(super) fn score(&mut self, state: &State) -> Result<Score> {
+    pub(super) fn score(&mut self, state: &State) -> Result<[Quality; 2]> {
         let mut state = state.share();
         let mut attack_draws = Draws::new(self.seed, "holdout/attack", 0);
         let mut judge_draws = Draws::new(self.seed, "holdout/judge", 0);
-        let mut score = Score { images: self.images.len() as u64, clean: 0, robust: 0 };
+        let mut score: Option<[Quality; 2]> = None;
         for batch in self.images.batches(self.batch).layout(self.form.layout) {
             let target = self.form.target(batch)?;
-            let labels = target.labels.values::<i64>()?.into_owned();
-            let (count, samples) = (target.len(), self.holdout.samples);
-            let mut right = |sessions: &mut Sessions, state: &State| -> Result<u64> {
-                let tally = tally(sessions, state, count, samples, &mut judge_draws)?;
-                let hits = tally.chosen().zip(&labels);
-                Ok(hits.filter(|(class, label)| *class as i64 == **label).count() as u64)
-            };
             state.put(names::IMAGES, &target.clean)?;
-            score.clean += right(&mut self.sessions, &state)?;
+            let (sessions, samples) = (&mut self.sessions, self.holdout.samples);
+            let clean = quality(sessions, &state, &target, samples, &mut judge_draws)?;
             let attack = &self.holdout.attack;
-            attack.run(&mut self.sessions, &mut state, &target, &mut attack_draws)?;
-            score.robust += right(&mut self.sessions, &state)?;
+            attack.run(sessions, &mut state, &target, &mut attack_draws)?;
+            let robust = quality(sessions, &state, &target, samples, &mut judge_draws)?;
+            score = Some(score.map_or([clean, robust], |[c, r]| [c.and(clean), r.and(robust)]));
         }
-        Ok(score)
+        score.ok_or_else(|| Error::Program("no images are held out".to_owned()))
     }
+}
+
+/// How `samples` draws answer the images in the state, those of `target`.
+fn quality(
+    sessions: &mut Sessions,
+    state: &State,
+    target: &Target,
+    samples: u64,
+    draws: &mut Draws,
+) -> Result<Quality> {
+    let (count, images) = (target.len(), target.len() as u64);
+    if target.is_regression() {
+        let mut numbers = Numbers::default();
+        let see = |outputs: &[f32], width| numbers.add(outputs, width);
+        each_draw(sessions, state, (names::OUTPUTS, count), samples, draws, see)?;
+        let errors = numbers.squared_errors(&target.labels.values::<f32>()?);
+        return Ok(Quality::Error { squares: errors.iter().sum(), images });
+    }
+    let labels = target.labels.values::<i64>()?;
+    let tally = tally(sessions, state, count, samples, draws)?;
+    let hits = tally.chosen().zip(labels.iter());
+    let right = hits.filter(|(class, label)| *class as i64 == **label).count() as u64;
+    Ok(Quality::Right { right, images })
 }
 
 /// What a run does when the training has collapsed: when fewer than a fifth of the images that
@@ -132,11 +139,4 @@ pub enum OnCollapse {
     Stop,
     /// It says so and goes on.
     Warn,
-}
-
-/// Whether training has collapsed from `best` to `now` of the images that are held out. So few
-/// that chance decides are no sign.
-pub(super) fn collapsed(best: u64, now: u64) -> bool {
-    const FEW: u64 = 8;
-    best >= FEW && 5 * now < best
 }

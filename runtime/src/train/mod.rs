@@ -3,8 +3,10 @@
 mod averages;
 mod epoch;
 mod holdout;
+mod log;
 mod metrics;
 mod position;
+mod quality;
 mod schedule;
 mod settings;
 mod spread;
@@ -38,8 +40,8 @@ use trainer::Trainer;
 pub const CONFIG: &str = "config.toml";
 /// The checkpoint in a run folder that a run is resumed from.
 pub const LAST: &str = "last.safetensors";
-/// The checkpoint of the best epoch: that with the best accuracy under attack of the images that
-/// are held out, or else of the training images.
+/// The checkpoint of the best epoch: that with the best accuracy, of a regression the least error,
+/// under attack of the images that are held out, or else of the training images.
 pub const BEST: &str = "best.safetensors";
 
 /// What to train, on what, and where to keep it.

@@ -19,7 +19,7 @@ pub(super) struct Position {
     pub(super) step: u64,
     settings: Settings,
     images: usize,
-    /// CRC-32C of the labels in order.
+    /// CRC-32C of the targets in order.
     labels: u32,
     /// [`Dataset::identity`] of all images, those held out too; checkpoints of versions before
     /// have none.
@@ -31,9 +31,9 @@ pub(super) struct Position {
     initial: Option<u32>,
     pub(super) epoch: Sums,
     pub(super) group: Sums,
-    /// Images that the best epoch classified right: of those held out under attack, or else of
-    /// the attacked training images.
-    pub(super) best: Option<u64>,
+    /// [`super::quality::Quality::rank`] of the best epoch: of the images held out under attack, or else of the
+    /// attacked training images.
+    pub(super) best: Option<f64>,
     /// Whether the training has collapsed.
     #[serde(default)]
     pub(super) collapsed: bool,
@@ -54,7 +54,7 @@ impl Position {
             step: 0,
             settings: settings.clone(),
             images: dataset.len(),
-            labels: crc32c(bytemuck::cast_slice(dataset.labels())),
+            labels: crc32c(dataset.targets().bytes()),
             data: Some(all.identity()),
             initial: Some(initial.iter().fold(0, sum)),
             epoch: Sums::default(),

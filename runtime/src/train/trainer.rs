@@ -6,15 +6,16 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use graphs::{Fact, names};
+use graphs::names;
 
 use super::averages::{Kept, decay_at};
 use super::holdout::Judge;
-use super::metrics::{Log, Span, Standing, Step};
+use super::log::Log;
+use super::metrics::{Span, Standing, Step};
 use super::position::{Position, check_tensors};
 use super::{BEST, CONFIG, Event, Job, LAST, OnCollapse, Outcome, Settings};
 use crate::checkpoint;
-use crate::data::{Batch, Dataset, Layout};
+use crate::data::{Answer, Batch, Dataset, Layout};
 use crate::engine::State;
 use crate::sessions::{Draws, Purpose, Sessions};
 use crate::target::Form;
@@ -60,7 +61,7 @@ impl<'a> Trainer<'a> {
 
         let mut sessions = Sessions::new(job.engine, job.compile);
         let batch = settings.batch.min(dataset.len());
-        check_labels(job, batch)?;
+        check_targets(job, batch)?;
         let update = sessions.get(Purpose::Update, batch)?;
         let kept = Kept::new(update, job.initial)?;
         let form = Form::new(&update.images()?, dataset)?;
@@ -197,11 +198,13 @@ impl<'a> Trainer<'a> {
         let number = |name| outputs.number(name)?.ok_or_else(|| lacking(name));
         let step = Step {
             images: count as u64,
-            correct: number(names::CORRECT)? as u64,
+            correct: outputs.number(names::CORRECT)?.map(|count| count as u64),
             loss: number(names::LOSS)?,
-            cross_entropy: number(names::CROSS_ENTROPY)?,
+            cross_entropy: outputs.number(names::CROSS_ENTROPY)?,
             kl: outputs.number(names::KL)?,
             divergence: outputs.number(names::DIVERGENCE)?,
+            nll: outputs.number(names::NLL)?,
+            squared_error: outputs.number(names::SQUARED_ERROR)?,
             seconds: 0.0,
         };
         if !step.loss.is_finite() {
@@ -234,11 +237,9 @@ fn remove_stale(path: &Path) -> Result<()> {
     }
 }
 
-/// Checks that the model can name every label, before the first step.
-fn check_labels(job: &Job, batch: usize) -> Result<()> {
+/// Checks that the model can say what is to be said of the images, before the first step.
+fn check_targets(job: &Job, batch: usize) -> Result<()> {
     let program = (job.compile)(Purpose::Predict, batch).map_err(Error::Compile)?;
-    let graph = &program.model.graph;
-    let fact = graph.port(names::PROBABILITIES).map(|port| graph.fact(port.value));
-    let classes = fact.and_then(Fact::known_shape).and_then(|shape| shape.last().copied());
-    classes.map_or(Ok(()), |classes| job.dataset.check(classes))
+    let answer = Answer::of(&program.model.graph);
+    answer.map_or(Ok(()), |answer| job.dataset.check(answer))
 }

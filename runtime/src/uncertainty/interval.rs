@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The quantile of the normal distribution that leaves 2.5 % above it.
-const Z: f64 = 1.959_963_984_540_054;
+pub(crate) const Z: f64 = 1.959_963_984_540_054;
 
 /// The 95 % interval, in percent, of a share of which `right` of `all` were observed
 /// (Wilson 1927). Of nothing it is everything.
@@ -18,7 +18,7 @@ pub fn wilson(right: usize, all: usize) -> [f64; 2] {
     [centre - half, centre + half].map(|bound| 100.0 * bound.clamp(0.0, 1.0))
 }
 
-/// Accuracies in percent under several seeds of the draws.
+/// Accuracies in percent, or the errors of a regression, under several seeds of the draws.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// How many seeds.
@@ -34,7 +34,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of some accuracies; `None` of fewer than two.
+    /// Of some figures; `None` of fewer than two.
     pub fn of(accuracies: &[f64]) -> Option<Spread> {
         let n = accuracies.len();
         let mean = accuracies.iter().sum::<f64>() / n as f64;

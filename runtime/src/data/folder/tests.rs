@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
 
-use super::super::{load, load_images};
+use super::super::{Answer, load, load_images};
 use super::*;
 
 /// Writes pictures of one value, the first three by content in formats their names deny.
@@ -47,8 +47,8 @@ fn labels_count_the_sorted_class_names_of_all_splits() {
     assert_eq!(train.class_names(), ["ant", "cat", "dog"]);
     assert_eq!(train.image(0), Some(&[2; 12][..]));
     assert_eq!(load(root.path(), &Request::new(Split::Test)).unwrap().labels(), [2]);
-    assert!(train.check(3).is_ok());
-    let error = train.check(2).unwrap_err().to_string();
+    assert!(train.check(Answer::Class(3)).is_ok());
+    let error = train.check(Answer::Class(2)).unwrap_err().to_string();
     assert!(error.contains("item 2 has label 2 (`dog`)"), "{error}");
 }
 

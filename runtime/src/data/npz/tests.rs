@@ -123,7 +123,7 @@ fn defects_are_named() {
             archive(&[("x", array("|u1", "(3, 2, 2)", &[7; 12])), ("y", labels())], stored),
             "2 labels",
         ),
-        (archive(&[("x", array("|u1", "(2, 2)", &[7; 4])), ("y", labels())], stored), "not [2, 2]"),
+        (archive(&[("x", array("|u1", "(2,)", &[7; 2])), ("y", labels())], stored), "not [2]"),
         (
             archive(&[("x", array("|u1", "(2, 2, 2)", &[7; 7])), ("y", labels())], stored),
             "there are 7",
@@ -160,4 +160,39 @@ fn counts_that_disagree_are_told_under_a_limit_too() {
         let error = load(folder.path(), &limited).unwrap_err().to_string();
         assert!(error.contains(&format!("2 labels in y for {images} images in x")), "{error}");
     }
+}
+
+#[test]
+fn numbers_of_any_type_are_targets_where_they_are_asked_for() {
+    let row = array("|u1", "(2, 3)", &[0, 51, 255, 1, 2, 3]);
+    let floats = |shape: &str, values: &[f64]| {
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        array("<f8", shape, &bytes)
+    };
+    let read = |y: Vec<u8>| {
+        let arrays = [("x", row.clone()), ("y", y)];
+        let folder = folder(&[("a.npz", archive(&arrays, CompressionMethod::Stored))]);
+        let request = Request { numbers: true, ..Request::new(Split::Train) };
+        load(folder.path(), &request).map_err(|error| error.to_string())
+    };
+    let one = read(floats("(2,)", &[0.5, -3.25])).unwrap();
+    assert_eq!((one.shape(), one.image(0)), ([1, 1, 3], Some(&[0, 51, 255][..])));
+    assert_eq!(*one.targets(), Targets::Numbers { width: 1, values: vec![0.5, -3.25] });
+    let two = read(floats("(2, 2)", &[1.0, 2.0, 3.0, 4.0])).unwrap();
+    assert_eq!(*two.targets(), Targets::Numbers { width: 2, values: vec![1.0, 2.0, 3.0, 4.0] });
+    let whole = read(labels()).unwrap();
+    assert_eq!(*whole.targets(), Targets::Numbers { width: 1, values: vec![5.0, 2.0] });
+    for (y, part) in [
+        (floats("(1,)", &[0.5]), "1 targets in y for 2 images"),
+        (floats("(2,)", &[0.5, f64::NAN]), "item 1 has the target NaN"),
+        (floats("(2,)", &[0.5, 1e300]), "item 1 has the target inf"),
+        (floats("(2, 1, 1)", &[0.5, 1.0]), "targets are [N] or [N, K]"),
+    ] {
+        let error = read(y).unwrap_err();
+        assert!(error.contains("a.npz") && error.contains(part), "{error}");
+    }
+    let idx = folder(&[("train-images", vec![0, 0, 8, 3])]);
+    let request = Request { numbers: true, ..Request::new(Split::Train) };
+    let error = load(idx.path(), &request).unwrap_err().to_string();
+    assert!(error.contains("come as .npz"), "{error}");
 }
