@@ -5,10 +5,11 @@ use std::num::NonZeroUsize;
 use anyhow::Result;
 use runtime::attack::{AttackSpec, Norm};
 use runtime::evaluate::{Budget, EvalSettings, MOST_DRAWS};
+use runtime::fraction;
 
 use crate::cli::{Evaluate, Judging};
 use crate::misuse;
-use crate::settings::{check_samples, fraction};
+use crate::settings::check_samples;
 
 /// The settings, and how many images to take at most.
 pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZeroUsize>)> {

@@ -221,10 +221,11 @@ const IMAGENET143: &[Published] = &[
 mod tests {
     #![allow(clippy::unwrap_used)]
     use clap::Parser;
+    use runtime::fraction;
 
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::settings::{Recipe, fraction};
+    use crate::settings::Recipe;
 
     #[test]
     fn radii_and_weights_are_flags_that_mean_so_many_times_those_of_the_preset() {
