@@ -68,8 +68,12 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
         let regression = regression::Subject { network: &network, std, split, limit };
         return regression::run(flags, &settings, &regression, engine.as_ref(), machine.quiet);
     }
-    if let Answer::Class(classes) = Programs::new(&network).answer()? {
-        settings::fit(&mut settings, flags, classes);
+    let left_out = match Programs::new(&network).answer()? {
+        Answer::Class(classes) => settings::fit(&mut settings, flags, classes),
+        Answer::Numbers(_) => None,
+    };
+    if let Some(remark) = left_out.filter(|_| !machine.quiet) {
+        print::remark(remark);
     }
     let others = surrogates(&settings)?;
     if flags.normalize.is_some() && !others.is_empty() && !machine.quiet {

@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use crate::attack::Pgd;
 use crate::data::{Answer, Dataset, Layout, Targets};
+use crate::draws::Draws;
 use crate::engine::Engine;
 use crate::noise::{Key, hash_name};
 use crate::predict::each_draw;
-use crate::sessions::{Compile, Draws, Purpose, Sessions};
+use crate::sessions::{Compile, Purpose, Sessions};
 use crate::target::Form;
 use crate::{Error, Result};
 

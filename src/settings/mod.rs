@@ -14,7 +14,7 @@ use crate::cli::TrainingFlags;
 use crate::{misuse, model};
 use flags::{attack, estimator, kl_scope, loss, noise, optimizer, share};
 
-pub(crate) use flags::{fraction, likelihood};
+pub(crate) use flags::likelihood;
 pub(crate) use shown::Shown;
 
 /// Checks `--samples` of a command that averages predictions.

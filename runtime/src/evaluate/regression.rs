@@ -11,9 +11,9 @@ use super::settings::check;
 use super::{EvalSettings, Progress, SCHEMA};
 use crate::attack::{Norm, strongest};
 use crate::data::Dataset;
+use crate::draws::Draws;
 use crate::engine::Engine;
 use crate::network::{Network, Running, target};
-use crate::sessions::Draws;
 use crate::uncertainty::{Densities, Numbers};
 use crate::{Error, Result};
 
