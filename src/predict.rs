@@ -1,11 +1,13 @@
-//! `advbnn predict`: classes of single images, with uncertainty.
+//! `advbnn predict`: classes, or numbers, of single images, with uncertainty.
+
+mod numbers;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use comfy_table::Table;
 use runtime::data::{Answer, load_images};
-use runtime::predict::{PredictSettings, predict};
+use runtime::predict::{PredictSettings, predict, predict_numbers};
 use serde::Serialize;
 
 use crate::cli::{Machine, Predict};
@@ -29,24 +31,28 @@ pub(crate) fn run(flags: &Predict, machine: &Machine) -> Result<()> {
     check_samples(flags.samples)?;
     let network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
     let context = || flags.model.display().to_string();
-    model::needs_classes(&network, &flags.model, "predict")?;
     let Some(shape) = data::image_shape(&network) else {
         bail!("{}: the model does not tell the size of its images", flags.model.display());
     };
-    let labels = flags.labels.as_deref().map(read_labels).transpose()?;
-    let Answer::Class(classes) = Programs::new(&network).answer().with_context(context)? else {
-        bail!("{}: the model gives numbers", flags.model.display());
+    let answer = Programs::new(&network).answer().with_context(context)?;
+    let labels = match (flags.labels.as_deref(), answer) {
+        (None, _) => None,
+        (Some(file), Answer::Class(classes)) => Some(read_labels(file, classes)?),
+        (Some(_), Answer::Numbers(_)) => {
+            model::needs_classes(&network, &flags.model, "--labels")?;
+            None
+        }
     };
-    if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != classes) {
-        let file = flags.labels.as_deref().unwrap_or(Path::new("")).display();
-        bail!("{file}: {} names for the model's {classes} classes", labels.len());
-    }
     let engine = open_engine(machine)?;
     let images = load_images(&flags.images, shape)?;
     let programs = Programs::new(&network).on(engine.as_ref());
     let mut state = programs.state(engine.as_ref(), &flags.model)?;
     let compile = |purpose, batch| programs.compile(purpose, batch);
     let settings = PredictSettings { batch: 64, samples: flags.samples as u64, seed: flags.seed };
+    if let Answer::Numbers(_) = answer {
+        let found = predict_numbers(engine.as_ref(), &compile, &mut state, &images, &settings)?;
+        return numbers::print(flags, &found);
+    }
     let found = predict(engine.as_ref(), &compile, &mut state, &images, &settings)?;
     let rows = found.probabilities.chunks_exact(found.classes.max(1));
     let uncertainty = found.predictive_entropy.iter().zip(&found.mutual_information);
@@ -88,9 +94,14 @@ fn line<'a>(
     }
 }
 
-fn read_labels(path: &Path) -> Result<Vec<String>> {
+fn read_labels(path: &Path, classes: usize) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+    let lines = text.lines().map(|line| line.trim().to_owned());
+    let labels: Vec<String> = lines.filter(|line| !line.is_empty()).collect();
+    match labels.len() {
+        count if count == classes => Ok(labels),
+        count => bail!("{}: {count} names for the model's {classes} classes", path.display()),
+    }
 }
 
 fn table(lines: &[Prediction]) -> Table {

@@ -8,7 +8,7 @@ use crate::engine::{Engine, State};
 use crate::sessions::{Compile, Purpose, Sessions};
 use crate::shard::{Shards, stack};
 use crate::target::Form;
-use crate::uncertainty::{Tally, entropy};
+use crate::uncertainty::{Numbers, Tally, entropy};
 use crate::{Error, Result};
 
 /// What a model says of some images. Entropies are in nats.
@@ -47,21 +47,14 @@ pub fn predict(
     images: &Dataset,
     settings: &PredictSettings,
 ) -> Result<Predictions> {
-    let mut sessions = Sessions::new(engine, compile);
-    let batch = settings.batch.clamp(1, images.len());
-    let form = Form::new(&sessions.get(Purpose::Predict, batch)?.images()?, images)?;
-    let mut draws = Draws::new(settings.seed, "predict", 0);
     let mut all = Predictions {
         classes: 0,
         probabilities: Vec::new(),
         predictive_entropy: Vec::new(),
         mutual_information: Vec::new(),
     };
-    for batch in images.batches(batch).layout(form.layout) {
-        let target = form.target(batch)?;
-        state.put(names::IMAGES, &target.clean)?;
-        let (count, samples) = (target.len(), settings.samples);
-        let tally = tally(&mut sessions, state, count, samples, &mut draws)?;
+    each_batch(engine, compile, state, images, settings, |sessions, state, count, draws| {
+        let tally = tally(sessions, state, count, settings.samples, draws)?;
         all.classes = tally.classes();
         for (row, expected) in tally.means().zip(tally.expected_entropies()) {
             let predictive = entropy(row.iter().copied());
@@ -70,8 +63,64 @@ pub fn predict(
             // Rounding alone can make it negative.
             all.mutual_information.push((predictive - expected).max(0.0) as f32);
         }
-    }
+        Ok(())
+    })?;
     Ok(all)
+}
+
+/// What a regression says of some images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PredictedNumbers {
+    /// How many numbers there are for an image.
+    pub width: usize,
+    /// Their means over the draws, `[N, width]`.
+    pub outputs: Vec<f32>,
+    /// Their standard deviations over the draws, `[N, width]`.
+    pub std: Vec<f32>,
+}
+
+/// The same of a regression.
+///
+/// # Errors
+/// As [`predict`].
+pub fn predict_numbers(
+    engine: &dyn Engine,
+    compile: &Compile,
+    state: &mut State,
+    images: &Dataset,
+    settings: &PredictSettings,
+) -> Result<PredictedNumbers> {
+    let mut all = PredictedNumbers::default();
+    each_batch(engine, compile, state, images, settings, |sessions, state, count, draws| {
+        let numbers = numbers(sessions, state, count, settings.samples, draws)?;
+        all.width = numbers.width();
+        all.outputs.extend(numbers.means().iter().map(|&mean| mean as f32));
+        all.std.extend(numbers.variances().iter().map(|variance| variance.sqrt() as f32));
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Shows `see` the state with one batch of `images` after the other, how many there are in it, and
+/// the draws to predict them by.
+fn each_batch<'a>(
+    engine: &'a dyn Engine,
+    compile: &'a Compile<'a>,
+    state: &mut State,
+    images: &Dataset,
+    settings: &PredictSettings,
+    mut see: impl FnMut(&mut Sessions<'a>, &State, usize, &mut Draws) -> Result<()>,
+) -> Result<()> {
+    let mut sessions = Sessions::new(engine, compile);
+    let batch = settings.batch.clamp(1, images.len());
+    let form = Form::new(&sessions.get(Purpose::Predict, batch)?.images()?, images)?;
+    let mut draws = Draws::new(settings.seed, "predict", 0);
+    for batch in images.batches(batch).layout(form.layout) {
+        let target = form.target(batch)?;
+        state.put(names::IMAGES, &target.clean)?;
+        see(&mut sessions, state, target.len(), &mut draws)?;
+    }
+    Ok(())
 }
 
 /// What `samples` draws say of the `batch` images in the state.
@@ -89,6 +138,23 @@ pub(crate) fn tally(
     let see = |probabilities: &[f32], classes| tally.add(probabilities, classes);
     each_draw(sessions, state, (names::PROBABILITIES, batch), samples, draws, see)?;
     Ok(tally)
+}
+
+/// The same of a regression.
+///
+/// # Errors
+/// As [`each_draw`].
+pub(crate) fn numbers(
+    sessions: &mut Sessions,
+    state: &State,
+    batch: usize,
+    samples: u64,
+    draws: &mut Draws,
+) -> Result<Numbers> {
+    let mut numbers = Numbers::default();
+    let see = |outputs: &[f32], width| numbers.add(outputs, width);
+    each_draw(sessions, state, (names::OUTPUTS, batch), samples, draws, see)?;
+    Ok(numbers)
 }
 
 /// Shows `see` the output `name`, `[N, K]`, of each of `samples` draws for the `batch` images in

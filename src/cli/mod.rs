@@ -107,7 +107,7 @@ pub enum Command {
     Transfer(Transfer),
     /// Write a graph for deployment
     Export(Export),
-    /// Classify images, with uncertainty
+    /// Classify images, or say their numbers, with uncertainty
     Predict(Predict),
     /// Time the programs on random images
     Bench(Bench),

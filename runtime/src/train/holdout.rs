@@ -13,10 +13,9 @@ use crate::data::Dataset;
 use crate::draws::Draws;
 use crate::engine::{Engine, State};
 use crate::noise::permutation;
-use crate::predict::{each_draw, tally};
+use crate::predict::{numbers, tally};
 use crate::sessions::{Compile, Purpose, Sessions};
 use crate::target::{Form, Target};
-use crate::uncertainty::Numbers;
 use crate::{Error, Result};
 
 /// What is held out, and how it is attacked.
@@ -116,9 +115,7 @@ fn quality(
 ) -> Result<Quality> {
     let (count, images) = (target.len(), target.len() as u64);
     if target.is_regression() {
-        let mut numbers = Numbers::default();
-        let see = |outputs: &[f32], width| numbers.add(outputs, width);
-        each_draw(sessions, state, (names::OUTPUTS, count), samples, draws, see)?;
+        let numbers = numbers(sessions, state, count, samples, draws)?;
         let errors = numbers.squared_errors(&target.labels.values::<f32>()?);
         return Ok(Quality::Error { squares: errors.iter().sum(), images });
     }
