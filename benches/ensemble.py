@@ -2,11 +2,11 @@
 """An exported ensemble beside a PyTorch loop: VGG-16, 16 draws of all weights, 32 images.
 
 `advbnn export --samples 16` puts the draws, the network and the means into one ONNX graph, which runs
-here as a user would run it: a plain session with a provider, one call. PyTorch draws weights and runs
-the network 16 times in a loop. Both take turns; medians and their ratio are printed, and the memory
-of processes that run 4 and 16 draws.
+here as a user would run it: a plain session with a provider, one call; `native` is OpenVINO's own
+runtime, which reads the same file. PyTorch draws weights and runs the network 16 times in a loop. All
+take turns; medians and their ratio are printed, and the memory of processes that run 4 and 16 draws.
 
-    pip install torch torchvision onnx safetensors
+    pip install torch torchvision onnx safetensors openvino
     cargo build --release --bin advbnn --example run
     target/release/advbnn runtime install cpu && target/release/advbnn runtime install openvino
     python3 benches/ensemble.py
@@ -16,6 +16,7 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -24,6 +25,23 @@ from safetensors.torch import save_file
 
 from peer import Peer, network
 from training import INIT_STD, Ours
+
+
+NATIVE = """
+import json, resource, sys, time
+import openvino
+from safetensors.numpy import load_file
+model, inputs, repeat, threads = sys.argv[1:]
+options = {"INFERENCE_NUM_THREADS": int(threads), "INFERENCE_PRECISION_HINT": "f32"}
+request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+feeds, seconds = load_file(inputs), []
+for i in range(int(repeat) + 1):
+    start = time.perf_counter()
+    request.infer(feeds)
+    seconds.append(time.perf_counter() - start)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"seconds": seconds[1:], "peak_mb": peak}))
+"""
 
 
 def loop(peer, x, samples):
@@ -36,7 +54,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", nargs="?", default="vgg16", help="vgg16, small or resnet18")
     parser.add_argument("--build", default="target/release", help="the folder of the binaries to measure")
-    parser.add_argument("--providers", nargs="+", default=["openvino", "cpu"])
+    parser.add_argument("--providers", nargs="+", default=["native", "openvino", "cpu"])
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
@@ -54,11 +72,14 @@ def main():
         ours = Ours(os.path.join(o.build, "advbnn"), net, folder)
 
         def run(samples, provider, repeat):
-            path = os.path.join(folder, f"{samples}.onnx")
+            made_for = "openvino" if provider == "native" else provider
+            path = os.path.join(folder, f"{samples}-{made_for}.onnx")
             if not os.path.exists(path):
-                ours.run("export", ours.model, "-o", path, "--samples", samples)
+                ours.run("export", ours.model, "-o", path, "--samples", samples, "--provider", made_for)
             command = [os.path.join(o.build, "examples", "run"), path, inputs, outputs, "--repeat", str(repeat),
                        "--engine", "ort", "--provider", provider, "--threads", str(o.threads)]
+            if provider == "native":
+                command = [sys.executable, "-c", NATIVE, path, inputs, str(repeat), str(o.threads)]
             return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
         loop(peer, x, 2)

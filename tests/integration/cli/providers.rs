@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use graphs::Tensor;
+use graphs::{DType, Fact, Graph, Model, Op, Role, Tensor};
 
 use super::{Place, write_idx};
 use crate::models::doubles;
@@ -59,25 +59,68 @@ fn every_provider_draws_attacks_and_updates_alike() {
     }
 }
 
+const ENGINES: [&str; 3] = ["--engine tract", "--engine ort", "--engine ort --provider openvino"];
+
 #[test]
 fn exported_ensembles_run_on_every_provider() {
     let place = place();
-    place.succeeds("export bayes.onnx -o deploy.onnx --samples 40");
+    place.succeeds("export bayes.onnx -o any.onnx --samples 40");
+    place.succeeds("export bayes.onnx -o openvino.onnx --samples 40 --provider openvino");
     image::GrayImage::from_fn(32, 32, |x, y| image::Luma([((8 * x) ^ (4 * y)) as u8]))
         .save(place.path("image.png"))
         .expect("written");
-    let engines = ["--engine tract", "--engine ort", "--engine ort --provider openvino"];
-    let probabilities = engines.map(|engine| {
-        let command = format!("predict deploy.onnx image.png --json {engine}");
+    let runs = ["any.onnx", "openvino.onnx"].map(|file| ENGINES.map(|engine| (file, engine)));
+    let runs = runs.concat();
+    let of = |&(file, engine): &(&str, &str)| {
+        let command = format!("predict {file} image.png --json {engine}");
         // Every run draws anew.
         let [first, second] = [place.json(&command), place.json(&command)];
-        assert_ne!(first, second, "{engine}");
+        assert_ne!(first, second, "{file}, {engine}");
         first[0]["probabilities"].as_array().expect("probabilities").clone()
-    });
-    for (others, engine) in probabilities.iter().zip(engines) {
+    };
+    let probabilities: Vec<_> = runs.iter().map(of).collect();
+    for (others, run) in probabilities.iter().zip(&runs) {
         for (found, expected) in others.iter().zip(&probabilities[1]) {
             let [found, expected] = [found, expected].map(|p| p.as_f64().expect("a number"));
-            assert!((found - expected).abs() < 0.05, "{engine}: {found}, {expected}");
+            assert!((found - expected).abs() < 0.05, "{run:?}: {found}, {expected}");
+        }
+    }
+}
+
+/// OpenVINO takes random operators with the same attributes for one.
+#[test]
+fn weights_of_the_same_shape_have_noise_of_their_own_everywhere() {
+    let place = place();
+    let mut graph = Graph::new("twins");
+    let shape = |sizes: &[usize]| Fact::new(DType::F32, sizes);
+    let images = graph.input("images", Role::Data, shape(&[1, 1, 4, 4]));
+    let flatten = graph.op("flat", Op::new("Flatten"), &[Some(images)], vec![shape(&[1, 16])]);
+    let products = ["a", "b"].map(|name| {
+        let weight = Tensor::full(&[16, 3], 0.1f32).expect("a weight");
+        let weight = graph.initializer(name, weight);
+        let operands = [Some(flatten.into()), Some(weight)];
+        Some(
+            graph
+                .op(&format!("by_{name}"), Op::new("MatMul"), &operands, vec![shape(&[1, 3])])
+                .into(),
+        )
+    });
+    let logits = graph.op("logits", Op::new("Sub"), &products, vec![shape(&[1, 3])]);
+    graph.output("logits", logits.into());
+    Model::new(graph).write(&place.path("twins.onnx")).expect("written");
+    place.succeeds("convert twins.onnx -o bayes.onnx --init-s 1.0");
+    image::GrayImage::from_pixel(4, 4, image::Luma([255]))
+        .save(place.path("white.png"))
+        .expect("written");
+    for file in
+        ["export bayes.onnx -o twins.onnx", "export bayes.onnx -o twins.onnx --provider openvino"]
+    {
+        place.succeeds(file);
+        for engine in ENGINES {
+            let predicted = place.json(&format!("predict twins.onnx white.png --json {engine}"));
+            let first = predicted[0]["probabilities"][0].as_f64().expect("a number");
+            // The same noise would leave no difference of the two products.
+            assert!((first - 1.0 / 3.0).abs() > 1e-6, "{file}, {engine}: {first}");
         }
     }
 }
