@@ -180,14 +180,19 @@ impl Builder<'_> {
         self.box_muller(u, v, axis)
     }
 
+    /// The first number of `x`, `[1]`.
+    pub(super) fn first(&mut self, x: Value) -> Value {
+        let flat = self.constant(Tensor::vector(&[-1i64]));
+        let flat = self.apply("Reshape", &[x, flat]);
+        let [start, end] = [0i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
+        self.apply("Slice", &[flat, start, end])
+    }
+
     /// One number of a data input, bool `[1]`, to make operands of random operators of: optimizers
     /// fold those whose operand is constant. Only the shape of an operand counts: let it be small.
     pub(super) fn pixel(&mut self, data: Value) -> Value {
-        let flat = self.constant(Tensor::vector(&[-1i64]));
-        let flat = self.apply("Reshape", &[data, flat]);
-        let [start, end] = [0i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
-        let pixel = self.apply("Slice", &[flat, start, end]);
-        self.cast(pixel, DType::Bool)
+        let first = self.first(data);
+        self.cast(first, DType::Bool)
     }
 
     /// Uniform numbers from `low` to `high`, float32, of a shape (int64), new at every run.

@@ -3,7 +3,7 @@
 //! It has no vector code for Log, Sin and Cos, but runs a chain of arithmetic in one pass over
 //! memory, and takes the mean and the standard deviation of the weights into the same pass.
 
-use graphs::{Graph, Op, Tensor, Value};
+use graphs::{DType, Graph, Op, Tensor, Value};
 
 use super::normals::Builder;
 use crate::Result;
@@ -33,21 +33,36 @@ fn range(i: usize) -> f32 {
 
 impl Builder<'_> {
     /// Standard normal numbers of a shape, new at every run, of source `i`, which nothing else may
-    /// have; `pixel` as of [`Builder::pixel`].
-    pub(super) fn chained(&mut self, pixel: Value, i: usize, shape: &[usize]) -> Value {
+    /// have; `pixel` as of [`Builder::pixel`], `zero` as of [`Builder::zero`].
+    pub(super) fn chained(
+        &mut self,
+        [pixel, zero]: [Value; 2],
+        i: usize,
+        shape: &[usize],
+    ) -> Value {
         let range = range(i);
         let axes = self.constant(Tensor::vector(&crate::signed(shape)));
         let uniform = self.uniform(pixel, axes, [-range, range]);
-        let normal = self.quantile(uniform, range);
+        let normal = self.quantile(uniform, zero, range);
         // A pixel has an axis, which a scalar has not.
         if shape.is_empty() { self.apply("Reshape", &[normal, axes]) } else { normal }
     }
 
     /// The same in the shape of `x`.
     pub(super) fn chained_like(&mut self, x: Value, i: usize) -> Value {
-        let range = range(i);
+        let (range, zero) = (range(i), self.zero(x));
         let uniform = self.uniform_like(x, [-range, range]);
-        self.quantile(uniform, range)
+        self.quantile(uniform, zero, range)
+    }
+
+    /// 0, float32 `[1]`, made of `data` so that no optimizer knows it. What is computed from random
+    /// numbers and constants alone OpenVINO computes once, while it compiles.
+    pub(super) fn zero(&mut self, data: Value) -> Value {
+        let first = self.first(data);
+        let first = self.cast(first, DType::F32);
+        let size = self.apply("Abs", &[first]);
+        let zero = self.constant(Tensor::scalar(0f32));
+        self.apply("Min", &[size, zero])
     }
 
     fn affine(&mut self, x: Value, [factor, offset]: [f32; 2]) -> Value {
@@ -57,13 +72,10 @@ impl Builder<'_> {
     }
 
     /// Standard normal numbers of uniform ones from -`range` to `range`.
-    fn quantile(&mut self, uniform: Value, range: f32) -> Value {
+    fn quantile(&mut self, uniform: Value, zero: Value, range: f32) -> Value {
+        let uniform = self.apply("Add", &[uniform, zero]);
         let square = self.apply("Mul", &[uniform, uniform]);
-        // Not as the chain's other steps: OpenVINO makes one operator of that, which ends the chain.
-        let [share, one] = [1.0 / (range * range), 1.0 + MARGIN];
-        let [share, one] = [share, one].map(|n| self.constant(Tensor::scalar(n)));
-        let square = self.apply("Mul", &[square, share]);
-        let w = self.apply("Sub", &[one, square]);
+        let w = self.affine(square, [-1.0 / (range * range), 1.0 + MARGIN]);
         let v = (0..4).fold(w, |x, _| self.apply("Sqrt", &[x]));
         let [square, inverse, first, second, root, last] = FIT;
         let x = self.affine(v, square);

@@ -50,8 +50,8 @@ pub(super) fn stochastic(
             builder.split(normals, &shapes)
         }
         (Noise::Random, _) if platform == Platform::OpenVino => {
-            let pixel = builder.pixel(data);
-            let normals = |(i, shape): (usize, &Vec<usize>)| builder.chained(pixel, i, shape);
+            let source = [builder.pixel(data), builder.zero(data)];
+            let normals = |(i, shape): (usize, &Vec<usize>)| builder.chained(source, i, shape);
             shapes.iter().enumerate().map(normals).collect()
         }
         (Noise::Random, _) => {
