@@ -59,7 +59,10 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
     }
     let engine = open_engine(machine)?;
     let network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
-    settings::fit(&mut settings, flags, Programs::new(&network).classes()?);
+    let left_out = settings::fit(&mut settings, flags, Programs::new(&network).classes()?);
+    if let Some(remark) = left_out.filter(|_| !machine.quiet) {
+        print::remark(remark);
+    }
     let others = surrogates(&settings)?;
     if flags.normalize.is_some() && !others.is_empty() && !machine.quiet {
         print::remark(

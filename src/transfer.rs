@@ -6,16 +6,15 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use comfy_table::Table;
 use graphs::Model;
-use runtime::Network;
 use runtime::attack::{AttackSpec, Norm};
 use runtime::transfer::{Affinity, TransferProgress, TransferSettings, transfer};
+use runtime::{Network, fraction};
 use serde::Serialize;
 
 use crate::cli::{Judging, Machine, Transfer};
 use crate::evaluate::settings::check_counts;
 use crate::machinery::Machinery;
 use crate::programs::{Programs, open_engine};
-use crate::settings::fraction;
 use crate::{data, folder, misuse, model, print, progress};
 
 /// What `--json` prints.

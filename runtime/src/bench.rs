@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use crate::attack::Pgd;
 use crate::data::{Dataset, Layout};
+use crate::draws::Draws;
 use crate::engine::Engine;
 use crate::noise::{Key, hash_name};
 use crate::predict::tally;
-use crate::sessions::{Compile, Draws, Purpose, Sessions};
+use crate::sessions::{Compile, Purpose, Sessions};
 use crate::target::Form;
 use crate::{Error, Result};
 

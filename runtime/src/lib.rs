@@ -4,9 +4,11 @@ pub mod attack;
 pub mod bench;
 pub mod checkpoint;
 pub mod data;
+mod draws;
 pub mod engine;
 mod error;
 pub mod evaluate;
+mod fraction;
 pub mod install;
 #[cfg(test)]
 mod linear;
@@ -24,5 +26,6 @@ pub mod uncertainty;
 mod whole_file;
 
 pub use error::{Error, Result};
+pub use fraction::fraction;
 pub use network::Network;
 pub use whole_file::write_whole;

@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use graphs::{DType, Fact, Graph, Kind, Program, Role, Tensor, Value, names};
 
+use crate::draws::Draws;
 use crate::engine::{Engine, Feed, Session, State};
 use crate::noise::hash_name;
-use crate::sessions::Draws;
 use crate::{Error, Result};
 
 /// A program, loaded once for each shard of its batch.

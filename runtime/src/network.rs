@@ -3,9 +3,10 @@
 use graphs::{Tensor, names};
 
 use crate::data::Dataset;
+use crate::draws::Draws;
 use crate::engine::{Engine, State};
 use crate::predict::each_draw;
-use crate::sessions::{Compile, Draws, Purpose, Sessions};
+use crate::sessions::{Compile, Purpose, Sessions};
 use crate::target::{Form, Target};
 use crate::uncertainty::Tally;
 use crate::{Error, Result};

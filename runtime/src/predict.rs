@@ -3,8 +3,9 @@
 use graphs::names;
 
 use crate::data::Dataset;
+use crate::draws::Draws;
 use crate::engine::{Engine, State};
-use crate::sessions::{Compile, Draws, Purpose, Sessions};
+use crate::sessions::{Compile, Purpose, Sessions};
 use crate::shard::{Shards, stack};
 use crate::target::Form;
 use crate::uncertainty::{Tally, entropy};

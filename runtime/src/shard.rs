@@ -101,11 +101,12 @@ mod tests {
 
     use super::*;
     use crate::attack::{Pgd, strongest};
+    use crate::draws::Draws;
     use crate::engine::{Choice, Engine, Settings, open};
     use crate::linear::{Linear, SHAPE, dataset, weight};
     use crate::network::{Network, Running};
     use crate::predict::{PredictSettings, Predictions, predict};
-    use crate::sessions::{Draws, Purpose, Sessions};
+    use crate::sessions::{Purpose, Sessions};
     use crate::target::{Form, Target};
 
     const N: usize = 7;

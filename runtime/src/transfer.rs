@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use crate::attack::{AttackSpec, check_radius, strongest};
 use crate::data::Dataset;
+use crate::draws::Draws;
 use crate::engine::Engine;
 use crate::network::{Network, Running, target};
-use crate::sessions::Draws;
 use crate::target::Target;
 use crate::{Error, Result};
 

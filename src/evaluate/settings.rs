@@ -5,10 +5,11 @@ use std::num::NonZeroUsize;
 use anyhow::Result;
 use runtime::attack::{AttackSpec, Norm};
 use runtime::evaluate::{Budget, EvalSettings, MOST_DRAWS};
+use runtime::fraction;
 
 use crate::cli::{Evaluate, Judging};
 use crate::misuse;
-use crate::settings::{check_samples, fraction};
+use crate::settings::check_samples;
 
 /// The settings, and how many images to take at most.
 pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZeroUsize>)> {
@@ -80,14 +81,29 @@ pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZero
     Ok((settings, limit.or_else(|| NonZeroUsize::new(budget?.images()))))
 }
 
-/// Leaves out what a budget has chosen and a model of so few classes has no loss for.
-pub(super) fn fit(settings: &mut EvalSettings, flags: &Evaluate, classes: usize) {
+/// Leaves out what a budget has chosen and a model of so few classes has no loss for; tells what.
+pub(super) fn fit(settings: &mut EvalSettings, flags: &Evaluate, classes: usize) -> Option<String> {
+    let mut left = Vec::new();
+    let mut fits = |spec: &AttackSpec| {
+        let fits = spec.least_classes() <= classes;
+        if !fits && !left.contains(&spec.method()) {
+            left.push(spec.method());
+        }
+        fits
+    };
     if flags.budget.is_some() && flags.attack.is_empty() {
-        settings.attacks.retain(|spec| spec.least_classes() <= classes);
+        settings.attacks.retain(|spec| fits(spec));
     }
     if let Some(probing) = &mut settings.probing {
-        probing.runs.retain(|(spec, _)| spec.least_classes() <= classes);
+        probing.runs.retain(|(spec, _)| fits(spec));
     }
+    // One that was asked for is tried, and says itself what it lacks.
+    left.retain(|method| !settings.attacks.iter().any(|spec| spec.method() == *method));
+    let names: Vec<String> = left.iter().map(ToString::to_string).collect();
+    (!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!("note: the budget leaves out {names}: that takes more than the model's {classes} classes")
+    })
 }
 
 fn attacks(flags: &Evaluate) -> Result<Vec<AttackSpec>> {

@@ -93,13 +93,9 @@ fn rows(defense: &str, results: &Value) -> Result<Vec<Row>> {
 /// Accuracy against the radius, a line for each defence.
 fn chart(preset: &Preset, rows: &[Row], eot: bool) -> Chart {
     let farthest = rows.iter().map(|row| row.eps).fold(0.0, f64::max);
-    let line = |(defense, _): (&str, &str)| Series {
-        name: defense.to_owned(),
-        points: rows
-            .iter()
-            .filter(|row| row.defense == defense && row.eot == eot)
-            .map(|row| (row.eps, row.accuracy))
-            .collect(),
+    let line = |(defense, _): (&str, &str)| {
+        let own = rows.iter().filter(|row| row.defense == defense && row.eot == eot);
+        Series::new(defense, own.map(|row| (row.eps, row.accuracy)).collect())
     };
     Chart {
         name: "radius",
@@ -107,7 +103,7 @@ fn chart(preset: &Preset, rows: &[Row], eot: bool) -> Chart {
         x_label: "radius".to_owned(),
         y_label: "accuracy, %".to_owned(),
         x: Axis::Linear(0.0, farthest * 1.02),
-        top: 100.0,
+        y: (0.0, 100.0),
         style: Style::Lines,
         series: preset.defenses.map(line).to_vec(),
     }
@@ -167,7 +163,7 @@ fn page(experiment: &str, preset: &Preset, radii: &[f64], rows: &[Row]) -> Strin
 
 /// What the table says of the paper's claim, at the radius of the training and at twice it.
 fn sentence(preset: &Preset, rows: &[Row]) -> String {
-    let trained = preset.eps.1;
+    let trained = preset.eps();
     let above = |difference| than(difference, "above", "below", "level with");
     let sentences = [(1.0, "the training radius"), (2.0, "twice the training radius")];
     let sentences = sentences.map(|(times, what)| {

@@ -41,9 +41,9 @@ fn folder(flags: &Reproduce, name: &str) -> PathBuf {
 pub(super) fn steps(flags: &Reproduce, preset: &Preset) -> Result<Vec<Step>> {
     let [random, certain] = DEFENSES;
     let mut steps = models(flags, preset, &DEFENSES)?;
-    let ((eps, number), step) = (preset.eps, preset.step);
+    let (eps, step) = (preset.radius(1.0), preset.step);
     let attack = |steps: &u64| format!("--attack pgd:steps={steps},step={step}");
-    let own = format!("--eps {eps},{} {} --samples {SAMPLES}", 2.0 * number, attack(&20));
+    let own = format!("--eps {eps},{} {} --samples {SAMPLES}", 2.0 * preset.eps(), attack(&20));
     steps.push(evaluate(flags, random, &own, &folder(flags, "samples")));
     let once: Vec<String> = STEPS.iter().map(attack).collect();
     let averaged = once.iter().take(STEPS_EOT).map(|attack| format!("{attack},eot=20")).collect();
@@ -163,17 +163,16 @@ fn chart(rows: &[Row], against: &'static str, label: &str) -> Chart {
         let place = numbers.iter().position(|number| *number == row.number)?;
         Some((place as f64, row.accuracy))
     };
-    let series = lines(rows, against).into_iter().map(|(name, rows)| Series {
-        name: name.to_owned(),
-        points: rows.iter().filter_map(point).collect(),
-    });
+    let series = lines(rows, against)
+        .into_iter()
+        .map(|(name, rows)| Series::new(name, rows.iter().filter_map(point).collect()));
     Chart {
         name: against,
         title: format!("Accuracy against {against}"),
         x_label: label.to_owned(),
         y_label: "accuracy, %".to_owned(),
         x: Axis::Places(numbers.iter().map(u64::to_string).collect()),
-        top: 100.0,
+        y: (0.0, 100.0),
         style: Style::Lines,
         series: series.collect(),
     }
@@ -215,7 +214,7 @@ fn sentence(preset: &Preset, rows: &[Row]) -> String {
          unless said. One draw a prediction is up to {:.1} points away from {SAMPLES} draws, ten \
          are up to {:.1}.",
         preset.step,
-        preset.eps.0,
+        preset.radius(1.0),
         most(&one),
         most(&ten)
     );

@@ -2,11 +2,13 @@
 
 mod accuracies;
 mod affinity;
+mod comparison;
 mod convergence;
 mod mark;
 mod plan;
 mod presets;
 mod step;
+mod tradeoff;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -21,6 +23,7 @@ use crate::cli::{Machine, Reproduce};
 use crate::machinery::Machinery;
 use crate::programs::open_engine;
 use crate::{misuse, print};
+use comparison::comparison;
 use presets::{PRESETS, Preset};
 use step::Step;
 
@@ -35,6 +38,8 @@ enum Experiment {
     Fig3,
     /// Accuracy against the draws of a prediction and the steps of the attack (figure 4).
     Fig4,
+    /// Clean against robust accuracy, over the training radius and the weight of the KL.
+    Tradeoff,
 }
 
 /// What came of an experiment.
@@ -81,17 +86,19 @@ struct Results<'a> {
 }
 
 impl Experiment {
-    const ALL: [(&str, Experiment); 4] = [
+    const ALL: [(&str, Experiment); 5] = [
         ("table1", Experiment::Table1),
         ("fig2", Experiment::Fig2),
         ("fig3", Experiment::Fig3),
         ("fig4", Experiment::Fig4),
+        ("tradeoff", Experiment::Tradeoff),
     ];
 
     fn of(flags: &Reproduce) -> Result<Experiment> {
         let asked = flags.experiment.as_str();
         let found = Experiment::ALL.iter().find(|(name, _)| *name == asked);
-        let unknown = || misuse(format!("reproduce {asked}: use table1, fig2, fig3 or fig4"));
+        let unknown =
+            || misuse(format!("reproduce {asked}: use table1, fig2, fig3, fig4 or tradeoff"));
         found.map(|(_, experiment)| *experiment).ok_or_else(unknown)
     }
 
@@ -102,6 +109,15 @@ impl Experiment {
             Experiment::Fig2 => accuracies::steps(flags, preset, &preset.curve()),
             Experiment::Fig3 => affinity::steps(flags, preset),
             Experiment::Fig4 => convergence::steps(flags, preset),
+            Experiment::Tradeoff => tradeoff::steps(flags, preset),
+        }
+    }
+
+    /// What of the preset it varies.
+    fn varies(self) -> &'static [&'static str] {
+        match self {
+            Experiment::Tradeoff => &["radii"],
+            _ => &[],
         }
     }
 
@@ -112,6 +128,7 @@ impl Experiment {
             Experiment::Fig2 => accuracies::found(flags, preset, &preset.curve()),
             Experiment::Fig3 => affinity::found(flags, preset),
             Experiment::Fig4 => convergence::found(flags, preset),
+            Experiment::Tradeoff => tradeoff::found(flags, preset),
         }
     }
 }
@@ -157,34 +174,9 @@ pub(crate) fn run(flags: &Reproduce, machine: &Machine) -> Result<()> {
         write(folder, &format!("{}.svg", plot.name), plot.svg.as_bytes())?;
         write(folder, &format!("{}.png", plot.name), &plot.png)?;
     }
-    let page = format!("{}\n{}\n", found.page, comparison(flags, preset));
+    let page = format!("{}\n{}\n", found.page, comparison(flags, preset, experiment.varies()));
     write(folder, &format!("{name}.md"), page.as_bytes())?;
     print::line(page)
-}
-
-/// What of the experiment is the paper's, what is not, and what is not even the preset's.
-fn comparison(flags: &Reproduce, preset: &Preset) -> String {
-    let network = flags.pretrained.as_ref().filter(|_| preset.network.is_some());
-    let other = [
-        ("network", network.map(|path| format!("the network is {}", path.display()))),
-        ("schedule", flags.epochs.map(|n| format!("every training took --epochs {n}"))),
-        ("data", flags.limit.map(|n| format!("training saw the first {n} images"))),
-    ];
-    let given = |name: &&str| !other.iter().any(|(what, text)| what == name && text.is_some());
-    let same: Vec<&str> = preset.same.iter().copied().filter(given).collect();
-    let mut sentences = Vec::new();
-    if let Some((last, rest)) = same.split_last() {
-        sentences.push(match rest {
-            [] => format!("The {last} are the paper's."),
-            rest => format!("The {} and {last} are the paper's.", rest.join(", ")),
-        });
-    }
-    sentences.push(preset.differs.to_owned());
-    let other: Vec<String> = other.into_iter().filter_map(|(_, text)| text).collect();
-    if !other.is_empty() {
-        sentences.push(format!("Not the preset's: {}.", other.join("; ")));
-    }
-    sentences.join(" ")
 }
 
 /// How far one accuracy is from another, in the digits that are shown.
@@ -255,6 +247,7 @@ mod tests {
                         Experiment::Table1 | Experiment::Fig2 => (5, 5),
                         Experiment::Fig3 => (5, 1),
                         Experiment::Fig4 => (2, 3),
+                        Experiment::Tradeoff => (9, 9),
                     };
                     let made = usize::from(preset.network.is_some());
                     let converted = if trained == 5 { 2 } else { 1 };
@@ -274,22 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_the_paper_s_is_called_so() {
-        let sentence = |name: &str, more: &str| {
-            let flags = flags(&format!("table1 --preset {name} --data d -o o {more}"));
-            comparison(&flags, preset(&flags).unwrap())
-        };
-        let whole = sentence("paper-cifar10", "");
-        assert!(whole.starts_with("The network, data, radii and schedule are the paper's. Where"));
-        let own = sentence("paper-cifar10", "--pretrained net.onnx --epochs 2");
-        assert!(own.starts_with("The data and radii are the paper's. "), "{own}");
-        let end = "Not the preset's: the network is net.onnx; every training took --epochs 2.";
-        assert!(own.ends_with(end), "{own}");
-        let few = sentence("paper-imagenet143", "--pretrained net.onnx --epochs 2 --limit 5");
-        assert!(few.starts_with("The radii are the paper's. "), "{few}");
-        assert!(sentence("fashion", "").starts_with("Fashion-MNIST and a network"));
-        let code = "table1 --preset paper-cifar10 --data d -o o --variant code --pretrained a.onnx";
-        assert!(preset(&flags(code)).is_err());
+    fn differences_are_told_in_the_digits_that_are_shown() {
         let words = |d| than(d, "above", "below", "level with");
         assert_eq!(
             [words(0.04), words(-0.04), words(0.06), words(-1.0)],
@@ -306,18 +284,24 @@ mod tests {
         };
         let all = Experiment::ALL.map(|(name, experiment)| steps(name, experiment));
         let made = |line: &&String| !line.contains(" evaluate ") && !line.contains(" transfer ");
-        for lines in &all {
+        for lines in &all[..4] {
             for line in lines.iter().filter(made) {
                 assert!(all[0].contains(line), "{line}");
             }
         }
-        let left: Vec<&String> = all.iter().flatten().filter(|line| !made(line)).collect();
-        let folder = |line: &&String| {
+        // The network, the variational one, and the two that are trained as the preset says.
+        let shared = all[4].iter().filter(|line| all[0].contains(line));
+        assert_eq!(shared.count(), 4, "{:?}", all[4]);
+        // What is the same is done once; what is not leaves something else.
+        let mut lines: Vec<&String> = all.iter().flatten().collect();
+        lines.sort();
+        lines.dedup();
+        let left = |line: &&String| {
             line.split(" -o ").nth(1).map(|rest| rest.split(' ').next().unwrap().to_owned())
         };
-        let mut folders: Vec<_> = left.iter().map(folder).collect();
-        folders.sort();
-        folders.dedup();
-        assert_eq!(folders.len(), left.len());
+        let mut left: Vec<_> = lines.iter().map(left).collect();
+        left.sort();
+        left.dedup();
+        assert_eq!(left.len(), lines.len());
     }
 }

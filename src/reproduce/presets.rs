@@ -5,8 +5,10 @@ pub(super) struct Preset {
     pub(super) name: &'static str,
     /// The flags of `new`; `None` where the experiment starts from a pretrained network.
     pub(super) network: Option<&'static str>,
-    /// The training radius as a flag takes it, and as a number.
-    pub(super) eps: (&'static str, f64),
+    /// The training radius, as a fraction.
+    eps: (f64, f64),
+    /// The weight of the KL in the training of `adv-bnn`, as the flags of `train` have it.
+    alpha: f64,
     /// The radii of the table.
     table: &'static [f64],
     /// Flags of every `train`.
@@ -40,9 +42,34 @@ impl Preset {
     /// The radii of figure 2.
     pub(super) fn curve(&self) -> Vec<f64> {
         let (step, count) = self.curve;
-        // Without the digits that a product of fractions leaves behind.
-        (0..count).map(|i| (i as f64 * step * 1e6).round() / 1e6).collect()
+        (0..count).map(|i| rounded(i as f64 * step)).collect()
     }
+
+    /// The training radius.
+    pub(super) fn eps(&self) -> f64 {
+        let (numerator, denominator) = self.eps;
+        numerator / denominator
+    }
+
+    /// So many times the training radius, as a flag takes it: 12/255 tells more than 0.047059.
+    pub(super) fn radius(&self, times: f64) -> String {
+        let (numerator, denominator) = self.eps;
+        let numerator = rounded(times * numerator);
+        match denominator {
+            1.0 => numerator.to_string(),
+            denominator => format!("{numerator}/{denominator}"),
+        }
+    }
+
+    /// So many times the weight of the KL.
+    pub(super) fn weight(&self, times: f64) -> f64 {
+        rounded(times * self.alpha)
+    }
+}
+
+/// Without the digits that a product of fractions leaves behind.
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 /// A row of the paper's table 1, or of the later work that attacked it with EOT.
@@ -56,7 +83,8 @@ pub(super) struct Published {
 const PAPER: Preset = Preset {
     name: "paper-cifar10",
     network: Some("vgg16 --input 3x32x32 --classes 10"),
-    eps: ("8/256", 8.0 / 256.0),
+    eps: (8.0, 256.0),
+    alpha: 1.0,
     table: &[0.0, 0.015, 0.035, 0.055, 0.07],
     train: "--preset paper-cifar10",
     epochs: None,
@@ -74,7 +102,8 @@ pub(super) const PRESETS: [Preset; 5] = [
     Preset {
         name: "fashion",
         network: Some("small-cnn --input 1x28x28 --classes 10 --width 0.5"),
-        eps: ("0.1", 0.1),
+        eps: (0.1, 1.0),
+        alpha: 0.2,
         table: &[0.0, 0.05, 0.1, 0.2, 0.3],
         train: "--steps 5 --step-size 0.03 --random-start --batch 128 --schedule cosine --alpha 0.2",
         epochs: Some(3),
@@ -96,7 +125,8 @@ pub(super) const PRESETS: [Preset; 5] = [
     Preset {
         name: "cifar10-small",
         network: None,
-        eps: ("8/255", 8.0 / 255.0),
+        eps: (8.0, 255.0),
+        alpha: 0.02,
         train: "--steps 7 --step-size 2/255 --random-start --batch 64 --schedule cosine --alpha 0.02",
         epochs: Some(5),
         defenses: [
@@ -115,6 +145,7 @@ pub(super) const PRESETS: [Preset; 5] = [
     Preset {
         name: "paper-stl10",
         network: Some("model-a --input 3x96x96 --classes 10"),
+        alpha: 0.02,
         train: "--preset paper-stl10",
         convert: ["--prior 0.15", "--prior 0.08"],
         published: STL10,
@@ -123,7 +154,8 @@ pub(super) const PRESETS: [Preset; 5] = [
     Preset {
         name: "paper-imagenet143",
         network: Some("vgg16 --input 3x64x64 --classes 143"),
-        eps: ("0.01", 0.01),
+        eps: (0.01, 1.0),
+        alpha: 0.02,
         table: &[0.0, 0.004, 0.01, 0.016, 0.02],
         train: "--preset paper-imagenet143",
         convert: ["--prior 0.15", "--prior 0.1"],
@@ -189,16 +221,36 @@ const IMAGENET143: &[Published] = &[
 mod tests {
     #![allow(clippy::unwrap_used)]
     use clap::Parser;
+    use runtime::fraction;
 
     use super::*;
     use crate::cli::{Cli, Command};
-    use crate::settings::{Recipe, fraction};
+    use crate::settings::Recipe;
+
+    #[test]
+    fn radii_and_weights_are_flags_that_mean_so_many_times_those_of_the_preset() {
+        let recipe = |flags: &str| {
+            let line = format!("advbnn train m --data d -o r {flags}");
+            match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
+                Command::Train(train) => Recipe::new(&train.training).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for preset in &PRESETS {
+            assert_eq!(recipe(preset.train).alpha, preset.weight(1.0), "{}", preset.name);
+            assert_eq!(fraction(&preset.radius(1.0)), Some(preset.eps()), "{}", preset.name);
+            for times in [0.75, 1.5] {
+                let radius = fraction(&preset.radius(times)).unwrap();
+                assert!((radius - times * preset.eps()).abs() < 1e-12, "{}", preset.name);
+                let weight = times * preset.weight(1.0);
+                assert!((preset.weight(times) - weight).abs() < 1e-12, "{}", preset.name);
+            }
+        }
+        assert_eq!(PRESETS.each_ref().map(|preset| preset.radius(1.5))[..2], ["0.15", "12/255"]);
+    }
 
     #[test]
     fn converted_models_and_radii_are_those_of_the_training_presets() {
-        for preset in &PRESETS {
-            assert_eq!(fraction(preset.eps.0), Some(preset.eps.1), "{}", preset.name);
-        }
         let paper = PRESETS.iter().filter(|preset| preset.name.starts_with("paper-"));
         for preset in paper {
             for (defense, flags) in ["bnn", "adv-bnn"].into_iter().zip(preset.convert) {
@@ -211,7 +263,7 @@ mod tests {
                 let recipe = Recipe::new(&train.training).unwrap();
                 let prior = recipe.training.prior.unwrap();
                 assert_eq!(flags, format!("--prior {prior}"), "{line}");
-                assert_eq!(preset.eps.1, recipe.eps, "{line}");
+                assert_eq!(preset.eps(), recipe.eps, "{line}");
             }
         }
     }

@@ -14,7 +14,6 @@ use crate::cli::TrainingFlags;
 use crate::misuse;
 use flags::{attack, estimator, kl_scope, loss, noise, optimizer, share};
 
-pub(crate) use flags::fraction;
 pub(crate) use shown::Shown;
 
 /// Checks `--samples` of a command that averages predictions.

@@ -90,7 +90,22 @@ fn temporary(path: &Path, parts: &[Bytes]) -> Result<NamedTempFile, Error> {
     builder.prefix(".advbnn-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = BufWriter::new(builder.tempfile_in(folder(path))?);
+    let folder = folder(path);
+    // The error itself would name the temporary file.
+    let refused = |error: io::Error| {
+        let folder = folder.display();
+        io::Error::new(
+            error.kind(),
+            match error.kind() {
+                io::ErrorKind::NotFound => format!("there is no folder {folder}"),
+                kind => format!(
+                    "nothing can be written to the folder {folder}: {}",
+                    io::Error::from(kind)
+                ),
+            },
+        )
+    };
+    let mut file = BufWriter::new(builder.tempfile_in(folder).map_err(refused)?);
     for part in parts {
         file.write_all(part)?;
     }
@@ -105,6 +120,22 @@ mod tests {
 
     use super::*;
     use crate::{Fact, Graph, Op, Role, Tensor};
+
+    #[test]
+    fn a_missing_folder_is_named_and_no_file_that_the_user_does_not_know() {
+        let place = tempfile::tempdir().expect("a folder");
+        fs::write(place.path().join("file"), b"").expect("written");
+        let error = |folder: &str| {
+            let path = place.path().join(folder).join("out.onnx");
+            let error = Model::new(Graph::new("g")).write(&path).expect_err("no folder");
+            let text = error.to_string();
+            text.replace(&format!("{}/", place.path().display()), "")
+        };
+        let missing = "no/such/out.onnx: there is no folder no/such; check the path";
+        assert_eq!(error("no/such"), missing);
+        let file = "file/out.onnx: nothing can be written to the folder file: not a directory";
+        assert_eq!(error("file"), file);
+    }
 
     #[test]
     fn large_initializers_go_beside_a_large_model() {

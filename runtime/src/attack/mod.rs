@@ -18,9 +18,10 @@ mod tests;
 use graphs::{Tensor, names};
 use serde::{Deserialize, Serialize};
 
+use crate::draws::Draws;
 use crate::engine::State;
 use crate::noise::{fill_uniform, hash_name};
-use crate::sessions::{Draws, Purpose, Sessions};
+use crate::sessions::{Purpose, Sessions};
 use crate::shard::Shards;
 use crate::target::Target;
 use crate::{Error, Result};

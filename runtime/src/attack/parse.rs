@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::ball::Norm;
 use super::spec::{AttackSpec, Method, Step};
-use crate::{Error, Result};
+use crate::{Error, Result, fraction};
 
 /// The options of PGD and what is PGD in disguise.
 const PGD: [&str; 7] = ["steps", "step", "eot", "restarts", "random-start", "norm", "momentum"];
@@ -115,7 +115,7 @@ impl AttackSpec {
             "targets" => self.targets = count()?,
             "queries" => self.queries = count()?,
             "step" => self.step = step(value?)?,
-            "momentum" => self.momentum = number(value?).filter(|share| *share < 1.0)?,
+            "momentum" => self.momentum = fraction(value?).filter(|share| *share < 1.0)?,
             "norm" => {
                 self.norm = [Norm::Linf, Norm::L2]
                     .into_iter()
@@ -130,20 +130,11 @@ impl AttackSpec {
 }
 
 fn step(text: &str) -> Option<Step> {
-    let positive = |text| number(text).filter(|size| *size > 0.0);
+    let positive = |text| fraction(text).filter(|size| *size > 0.0);
     match text.strip_suffix("eps") {
         Some(share) => positive(share).map(Step::Relative),
         None => positive(text).map(Step::Absolute),
     }
-}
-
-/// `0.03` or `8/255`, finite and not negative.
-fn number(text: &str) -> Option<f64> {
-    let value = match text.split_once('/') {
-        Some((top, bottom)) => top.parse::<f64>().ok()? / bottom.parse::<f64>().ok()?,
-        None => text.parse().ok()?,
-    };
-    (value.is_finite() && value >= 0.0).then_some(value)
 }
 
 #[cfg(test)]
@@ -154,7 +145,7 @@ mod tests {
     use super::super::ball::{Ball, Stride};
     use super::super::spec::Plan;
     use super::*;
-    use crate::sessions::Kind;
+    use crate::draws::Kind;
 
     fn spec(text: &str) -> AttackSpec {
         text.parse().unwrap()

@@ -2,9 +2,10 @@
 
 use graphs::{Tensor, names};
 
+use crate::draws::Draws;
 use crate::loaded::Outputs;
 use crate::network::{Running, padded};
-use crate::sessions::{Draws, Loss, Purpose};
+use crate::sessions::{Loss, Purpose};
 use crate::shard::{Shards, stack};
 use crate::target::Target;
 use crate::{Error, Result};

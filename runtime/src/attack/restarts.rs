@@ -5,9 +5,9 @@ use graphs::{Tensor, names};
 use super::queries::Queries;
 use super::spec::Plan;
 use super::{AttackSpec, Ball};
+use crate::draws::Draws;
 use crate::network::Running;
 use crate::noise::Key;
-use crate::sessions::Draws;
 use crate::target::Target;
 use crate::{Error, Result};
 

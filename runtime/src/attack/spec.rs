@@ -7,7 +7,8 @@ use super::apgd::Apgd;
 use super::ascent::Ascent;
 use super::ball::{Ball, Norm, Stride};
 use super::square::Square;
-use crate::sessions::{Kind, Loss};
+use crate::draws::Kind;
+use crate::sessions::Loss;
 
 /// The step size of the paper's evaluation, whatever the radius.
 const PUBLISHED_STEP: f64 = 0.007;

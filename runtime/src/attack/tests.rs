@@ -116,10 +116,10 @@ fn a_fixed_draw_is_seen_again_and_the_mean_is_none() {
         numbers
     };
     let fresh = Draws::new(1, "attack", 0);
-    let mut frozen = fresh.clone().of(crate::sessions::Kind::Frozen(2));
+    let mut frozen = fresh.clone().of(crate::draws::Kind::Frozen(2));
     let seen: Vec<[f32; 8]> = (0..5).map(|_| key(&mut frozen)).collect();
     assert!(seen[0] == seen[2] && seen[1] == seen[3] && seen[0] == seen[4] && seen[0] != seen[1]);
-    assert_eq!(key(&mut fresh.clone().of(crate::sessions::Kind::Mean)), [0.0; 8]);
+    assert_eq!(key(&mut fresh.clone().of(crate::draws::Kind::Mean)), [0.0; 8]);
     assert_eq!(key(&mut { fresh }), seen[0]);
 }
 

@@ -4,9 +4,10 @@
 use graphs::{Model, Op};
 
 use super::*;
+use crate::draws::Kind;
 use crate::engine::tests::engines;
 use crate::predict::each_draw;
-use crate::sessions::{Kind, Sessions};
+use crate::sessions::Sessions;
 
 /// probabilities = images + noise, `[batch, 3]`, which is each image's own.
 fn noisy(batch: usize) -> Program {

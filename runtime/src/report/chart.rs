@@ -17,6 +17,16 @@ pub struct Series {
     pub name: String,
     /// In the order in which they are joined.
     pub points: Vec<(f64, f64)>,
+    /// What is written beside the points of a line, in their order; those past its end have none.
+    pub labels: Vec<String>,
+}
+
+impl Series {
+    /// Without anything beside its points.
+    #[must_use]
+    pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Series {
+        Series { name: name.into(), points, labels: Vec::new() }
+    }
 }
 
 /// The horizontal axis.
@@ -52,8 +62,8 @@ pub struct Chart {
     pub y_label: String,
     /// The horizontal axis.
     pub x: Axis,
-    /// The top of the vertical axis, which starts at 0.
-    pub top: f64,
+    /// The ends of the vertical axis; bars need one that starts at 0.
+    pub y: (f64, f64),
     /// How points are shown.
     pub style: Style,
     /// At most as many as there are colours are told apart.
@@ -101,9 +111,8 @@ mod tests {
     use super::*;
 
     fn chart(style: Style, x: Axis) -> Chart {
-        let series = |name: &str, scale: f64| Series {
-            name: name.to_owned(),
-            points: (0..4).map(|i| (f64::from(i), scale * f64::from(i))).collect(),
+        let series = |name: &str, scale: f64| {
+            Series::new(name, (0..4).map(|i| (f64::from(i), scale * f64::from(i))).collect())
         };
         Chart {
             name: "chart",
@@ -111,7 +120,7 @@ mod tests {
             x_label: "radius".to_owned(),
             y_label: "accuracy".to_owned(),
             x,
-            top: 100.0,
+            y: (0.0, 100.0),
             style,
             series: (0..7).map(|i| series(&format!("attack {i}"), f64::from(i) * 4.0)).collect(),
         }
@@ -132,6 +141,29 @@ mod tests {
                 assert!(png.starts_with(b"\x89PNG"));
             }
         }
+    }
+
+    #[test]
+    fn points_have_their_labels_where_the_axes_put_them() {
+        let mut chart = chart(Style::Lines, Axis::Linear(30.0, 70.0));
+        chart.y = (20.0, 40.0);
+        // Joined as they come, from right to left.
+        let labels = ["8/255", "12/255"].map(str::to_owned).to_vec();
+        let line = Series::new("line", vec![(60.0, 30.0), (40.0, 25.0)]);
+        chart.series = vec![Series { labels, ..line.clone() }, line];
+        let svg = chart.svg().unwrap();
+        assert_eq!(["8/255", "12/255"].map(|text| svg.matches(text).count()), [1, 1], "{svg}");
+        let lines = svg.split("<polyline").skip(1).filter(|line| line.contains("#0072B2"));
+        let ends: Vec<f64> = lines
+            .filter_map(|line| {
+                let points = line.split("points=\"").nth(1)?.split('"').next()?;
+                let x = |point: &str| point.split(',').next()?.parse::<f64>().ok();
+                let (first, second) = points.trim().split_once(' ')?;
+                Some(x(first)? - x(second)?)
+            })
+            .collect();
+        // Half of the axis, about 300 pixels.
+        assert!(ends.iter().any(|apart| (120.0..180.0).contains(apart)), "{ends:?} {svg}");
     }
 
     #[test]

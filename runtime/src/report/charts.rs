@@ -32,7 +32,7 @@ fn radius(report: &Report) -> Option<Chart> {
         let place = kinds.iter().position(|kind| *kind == spec).unwrap_or_else(|| {
             kinds.push(spec);
             let start = vec![(0.0, report.clean.accuracy)];
-            lines.push(Series { name: report.title(&row.attack), points: start });
+            lines.push(Series::new(report.title(&row.attack), start));
             lines.len() - 1
         });
         if let Some(line) = lines.get_mut(place) {
@@ -52,7 +52,7 @@ fn radius(report: &Report) -> Option<Chart> {
         },
         y_label: "accuracy, %".to_owned(),
         x: Axis::Linear(0.0, farthest * 1.02),
-        top: 100.0,
+        y: (0.0, 100.0),
         style: Style::Lines,
         series: lines,
     })
@@ -116,9 +116,9 @@ fn sweep(
         x_label: format!("{label}, {} images at radius {:.4}", probes.images, probes.eps),
         y_label: "accuracy, %".to_owned(),
         x: Axis::Places(line.iter().map(|(number, _)| number.to_string()).collect()),
-        top: 100.0,
+        y: (0.0, 100.0),
         style: Style::Lines,
-        series: vec![Series { name: "PGD".to_owned(), points: places(line.iter().map(|l| l.1)) }],
+        series: vec![Series::new("PGD", places(line.iter().map(|l| l.1)))],
     })
 }
 
@@ -128,9 +128,9 @@ fn places(values: impl Iterator<Item = f64>) -> Vec<(f64, f64)> {
 
 /// Accuracy against the draws that a prediction averages.
 fn samples(report: &Report) -> Option<Chart> {
-    let of = |name: &str, measured: &crate::evaluate::Measured| Series {
-        name: name.to_owned(),
-        points: places(measured.by_samples.iter().map(|row| row.uncertainty.accuracy)),
+    let of = |name: &str, measured: &crate::evaluate::Measured| {
+        let accuracies = measured.by_samples.iter().map(|row| row.uncertainty.accuracy);
+        Series::new(name, places(accuracies))
     };
     let mut series = vec![of("clean", &report.clean)];
     series.extend(report.shown().map(|row| of(&report.title(&row.attack), &row.measured)));
@@ -142,20 +142,17 @@ fn samples(report: &Report) -> Option<Chart> {
         x_label: "draws that a prediction averages".to_owned(),
         y_label: "accuracy, %".to_owned(),
         x: Axis::Places(counts),
-        top: 100.0,
+        y: (0.0, 100.0),
         style: Style::Lines,
         series,
     })
 }
 
 fn reliability(report: &Report) -> Option<Chart> {
-    let of = |name: &str, bins: &[ReliabilityBin]| Series {
-        name: name.to_owned(),
-        points: bins
-            .iter()
-            .filter(|bin| bin.count > 0)
-            .map(|bin| (100.0 * bin.confidence, 100.0 * bin.accuracy))
-            .collect(),
+    let of = |name: &str, bins: &[ReliabilityBin]| {
+        let filled = bins.iter().filter(|bin| bin.count > 0);
+        let points = filled.map(|bin| (100.0 * bin.confidence, 100.0 * bin.accuracy));
+        Series::new(name, points.collect())
     };
     let mut series = vec![of("clean", &report.clean.reliability)];
     let shown = report.shown();
@@ -166,7 +163,7 @@ fn reliability(report: &Report) -> Option<Chart> {
         x_label: "confidence, %".to_owned(),
         y_label: "accuracy, %".to_owned(),
         x: Axis::Linear(0.0, 100.0),
-        top: 100.0,
+        y: (0.0, 100.0),
         style: Style::Diagonal,
         series,
     })
@@ -194,10 +191,8 @@ fn histogram(name: &'static str, title: &str, kinds: &[(String, Vec<f64>)]) -> O
         };
         (0..BARS).map(bar).collect()
     };
-    let series: Vec<Series> = kinds
-        .iter()
-        .map(|(name, values)| Series { name: name.clone(), points: bars(values) })
-        .collect();
+    let series: Vec<Series> =
+        kinds.iter().map(|(name, values)| Series::new(name.clone(), bars(values))).collect();
     let top = series.iter().flat_map(|s| &s.points).map(|(_, y)| *y).fold(0.0, f64::max);
     (top > 0.0).then(|| Chart {
         name,
@@ -205,7 +200,7 @@ fn histogram(name: &'static str, title: &str, kinds: &[(String, Vec<f64>)]) -> O
         x_label: "nats".to_owned(),
         y_label: "images, %".to_owned(),
         x: Axis::Linear(0.0, greatest),
-        top: (top * 1.15).min(100.0),
+        y: (0.0, (top * 1.15).min(100.0)),
         style: Style::Bars,
         series,
     })

@@ -8,8 +8,9 @@ use plotters::chart::{ChartBuilder, ChartContext, SeriesLabelPosition};
 use plotters::coord::Shift;
 use plotters::coord::cartesian::Cartesian2d;
 use plotters::drawing::DrawingArea;
-use plotters::element::{EmptyElement, PathElement, Polygon, Rectangle};
+use plotters::element::{EmptyElement, PathElement, Polygon, Rectangle, Text};
 use plotters::series::{DashedLineSeries, LineSeries};
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, RGBColor, WHITE};
 
 use super::canvas::{INK, Pen};
@@ -26,6 +27,9 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
     RGBColor(0, 0, 0),
 ];
+
+/// From a point to its label, to the right and down.
+const CORNERS: [(i32, i32); 4] = [(1, 1), (-1, 1), (1, -1), (-1, -1)];
 
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
@@ -82,8 +86,9 @@ fn plane<'p, B: DrawingBackend>(
 where
     B::ErrorType: 'static,
 {
-    let (x, y) = (Scale::of(&chart.x), Scale::linear(0.0, chart.top));
-    let ends = [(x.from, 0.0), (x.to, chart.top)];
+    let (bottom, top) = chart.y;
+    let (x, y) = (Scale::of(&chart.x), Scale::linear(bottom, top));
+    let ends = [(x.from, bottom), (x.to, top)];
     let mut plane = ChartBuilder::on(area)
         .caption(&chart.title, pen.font(14))
         .margin(pen.px(6))
@@ -136,6 +141,24 @@ where
                     + Polygon::new(shape.clone(), color.filled())
             },
         );
+        self.labels(index, series, color)
+    }
+
+    /// The labels of a line, in a corner of the series' own: those of points that coincide stay
+    /// legible.
+    fn labels(&mut self, index: usize, series: &Series, color: RGBColor) -> Drawing {
+        let (across, down) = CORNERS[index % CORNERS.len()];
+        let away = self.pen.px(6) as i32;
+        let corner = Pos::new(
+            if across > 0 { HPos::Left } else { HPos::Right },
+            if down > 0 { VPos::Top } else { VPos::Bottom },
+        );
+        let style = self.pen.font(9).color(&color).pos(corner);
+        let text = |(at, label): (&(f64, f64), &String)| {
+            let beside = (across * away, down * away / 2);
+            EmptyElement::at(*at) + Text::new(label.clone(), beside, style.clone())
+        };
+        self.plane.draw_series(series.points.iter().zip(&series.labels).map(text))?;
         Ok(())
     }
 

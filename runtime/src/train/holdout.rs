@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::Settings;
 use crate::attack::Pgd;
 use crate::data::Dataset;
+use crate::draws::Draws;
 use crate::engine::{Engine, State};
 use crate::noise::permutation;
 use crate::predict::tally;
-use crate::sessions::{Compile, Draws, Purpose, Sessions};
+use crate::sessions::{Compile, Purpose, Sessions};
 use crate::target::Form;
 use crate::{Error, Result};
 

@@ -15,8 +15,9 @@ use super::position::{Position, check_tensors};
 use super::{BEST, CONFIG, Event, Job, LAST, OnCollapse, Outcome, Settings};
 use crate::checkpoint;
 use crate::data::{Batch, Dataset, Layout};
+use crate::draws::Draws;
 use crate::engine::State;
-use crate::sessions::{Draws, Purpose, Sessions};
+use crate::sessions::{Purpose, Sessions};
 use crate::target::Form;
 use crate::{Error, Result, write_whole};
 

@@ -257,6 +257,9 @@ fn a_budget_is_for_models_of_two_classes_too() {
     let other_loss = |check: &&Json| check["check"].as_str().is_some_and(|c| c.contains("loss"));
     let idle = checks.filter(other_loss).map(|check| check["verdict"].clone());
     assert_eq!(idle.collect::<Vec<Json>>(), ["NOT RUN"]);
+    let output = place.advbnn(&format!("{flags} --budget quick --limit 1")).output();
+    let remarks = String::from_utf8_lossy(&output.expect("it runs").stderr).into_owned();
+    assert!(remarks.contains("the budget leaves out apgd-dlr: "), "{remarks}");
     // What is asked for is not left out.
     place.fails(1, &format!("{flags} --budget quick --attack apgd-dlr"), &["DLR", "three"]);
     place.fails(2, &format!("{flags} --samples 100001"), &["--samples", "100000"]);

@@ -47,7 +47,7 @@ fn values_that_make_no_sense_are_named_with_what_to_give() {
             format!("{train} --estimator local --prior spike-and-slab:0.5,0.1"),
             ["--estimator local", "spike-and-slab"],
         ),
-        ("reproduce table9 --data data -o out".to_owned(), ["table9", "table1"]),
+        ("reproduce table9 --data data -o out".to_owned(), ["table9", "tradeoff"]),
         ("reproduce table1 --preset mnist --data data -o out".to_owned(), ["mnist", "fashion"]),
         (
             "reproduce table1 --preset cifar10-small --data data -o out".to_owned(),

@@ -107,6 +107,25 @@ fn table_1_is_reproduced() {
     }
 }
 
+#[test]
+fn the_tradeoff_is_reproduced_and_shares_what_is_trained_as_the_preset_says() {
+    let place = place();
+    let line = line("tradeoff").replace("--samples 2", "--samples 1");
+    let page = place.succeeds(&line);
+    assert!(page.contains("accuracy in percent on 6 images, by training radius"), "{page}");
+    let rows = page.lines().filter(|line| line.starts_with("| adv")).count();
+    assert_eq!(rows, 9, "{page}");
+    assert!(page.contains("\n| adv-bnn | 0.15 | 2 | "), "{page}");
+    let table = fs::read_to_string(place.path("out/tradeoff.csv")).expect("a table");
+    assert_eq!(table.lines().count(), 10, "{table}");
+    for name in ["tradeoff.json", "tradeoff.svg", "tradeoff.png", "tradeoff.md", "tradeoff.sh"] {
+        assert!(place.path("out").join(name).exists(), "{name}");
+    }
+    for name in ["adv", "adv-bnn", "adv-eps-x0.75", "adv-bnn-eps-x1.5-alpha-x0.1"] {
+        assert!(place.path("out/runs").join(name).join("model.onnx").exists(), "{name}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_evaluation_ends_at_once_and_goes_on_with_the_same_flags_only() {
