@@ -7,9 +7,10 @@
 
 use graphs::{Attribute, DType, Dim, Fact, Graph, Kind, NodeId, Op, Role, Tensor, Value};
 
+use super::SEED;
 use super::normals::{Builder, Noise};
+use super::stochastic::{Randomness, stochastic};
 use super::sums::Sums;
-use super::{Randomness, SEED, stochastic};
 use crate::naming::Names;
 use crate::{Error, Likelihood, Result};
 
