@@ -54,9 +54,9 @@ def main():
         ours = Ours(os.path.join(o.build, "advbnn"), net, folder)
 
         def run(samples, provider, repeat):
-            path = os.path.join(folder, f"{samples}.onnx")
+            path = os.path.join(folder, f"{provider}-{samples}.onnx")
             if not os.path.exists(path):
-                ours.run("export", ours.model, "-o", path, "--samples", samples)
+                ours.run("export", ours.model, "-o", path, "--samples", samples, "--provider", provider)
             command = [os.path.join(o.build, "examples", "run"), path, inputs, outputs, "--repeat", str(repeat),
                        "--engine", "ort", "--provider", provider, "--threads", str(o.threads)]
             return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

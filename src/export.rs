@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result};
 use graphs::{Model, Tensor};
-use passes::export::{Mode, Noise};
+use passes::Platform;
+use passes::export::{Mode, Noise, Target};
 use runtime::noise;
 
-use crate::cli::{Export, Machine};
+use crate::cli::{Export, Machine, ProviderName};
 use crate::{misuse, model, print};
 
 pub(crate) fn run(flags: &Export, machine: &Machine) -> Result<()> {
@@ -21,7 +22,12 @@ pub(crate) fn run(flags: &Export, machine: &Machine) -> Result<()> {
         Some(mode) => mode,
         None => frozen(flags.seed.unwrap_or(0), &network)?,
     };
-    let graph = passes::export::export(&network, &mode, flags.opset)
+    let platform = match machine.provider {
+        ProviderName::Openvino => Platform::OpenVino,
+        ProviderName::Cpu | ProviderName::Cuda => Platform::Any,
+    };
+    let target = Target { opset: flags.opset, platform };
+    let graph = passes::export::export(&network, &mode, target)
         .with_context(|| flags.model.display().to_string())?;
     if let Some(batch) = passes::fixed_batch(&graph.graph).filter(|_| !machine.quiet) {
         let file = flags.model.display();

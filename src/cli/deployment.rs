@@ -10,7 +10,10 @@ use super::Storage;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  advbnn export run -o deploy.onnx --samples 16\n  \
     advbnn export bayes.onnx -o mean.onnx --mode mean\n  \
-    advbnn export bayes.onnx -o seeded.onnx --noise seed\n\n\
+    advbnn export bayes.onnx -o seeded.onnx --noise seed\n  \
+    advbnn export run -o deploy.onnx --samples 16 --provider openvino\n\n\
+    With --provider openvino the noise has the form that OpenVINO runs fastest, and others slower; \
+    every file runs on every engine.\n\n\
     Outputs: `probabilities` [N, classes]; with --samples above 1 also `predictive_entropy` [N] and \
     `mutual_information` [N], in nats.")]
 pub struct Export {

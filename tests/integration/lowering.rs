@@ -1,8 +1,8 @@
 //! What replaces an operator that some engine lacks gives the same.
 
 use graphs::{DType, Fact, Graph, Model, Op, Role, Tensor, names};
-use passes::export::{Mode, Noise, export};
-use passes::{InitStd, Lower, Pass};
+use passes::export::{Mode, Noise, Target, export};
+use passes::{InitStd, Lower, Pass, Platform};
 
 use crate::engines::{Runner, Values, assert_close, engines};
 use crate::models::{convert, initial_state, noise, uniform};
@@ -91,5 +91,23 @@ fn normalization_in_an_export_gives_what_the_program_gives() {
         let found = runner.run(&feeds).expect("a run");
         let name = names::PROBABILITIES;
         assert_close(&found[name], &expected[name], 1e-5, engine.name());
+    }
+}
+
+#[test]
+fn weights_in_the_form_for_openvino_are_the_means_where_nothing_is_random() {
+    let model = convert(normalized(), InitStd::Constant(1e-9));
+    let mode = Mode::Stochastic { noise: Noise::Random, samples: 1, functions: false };
+    let target = Target { opset: graphs::OPSET, platform: Platform::OpenVino };
+    let drawn = export(&model, &mode, target).expect("an export");
+    let mean = export(&model, &Mode::Mean, graphs::OPSET).expect("an export");
+    let images = uniform("input", 1, &[2, 4, 6, 6], 0.0, 1.0);
+    let feeds = Values::from([("input".to_owned(), images)]);
+    for engine in engines() {
+        let [found, expected] = [&drawn, &mean].map(|model| {
+            let mut runner = Runner::of_model(engine.as_ref(), model).expect("a session");
+            runner.run(&feeds).expect("a run").remove(names::PROBABILITIES).expect("probabilities")
+        });
+        assert_close(&found, &expected, 1e-5, engine.name());
     }
 }

@@ -1,62 +1,95 @@
 //! The numbers that exports draw are standard normal and independent.
 
 use graphs::{DType, Fact, Graph, Model, Op, Role, Tensor};
-use passes::InitStd;
-use passes::export::{Mode, Noise, SEED, export};
+use passes::export::{Mode, Noise, SEED, Target, export};
+use passes::{InitStd, Platform};
 
 use crate::engines::{Runner, Values, onnxruntime};
 use crate::models::{convert, doubles};
 
 /// Weights of each of the two tensors.
 const COUNT: usize = 1_000_000;
-/// How many standard errors count as chance: 1 in 147,000 for a single one.
+/// Rows of the second tensor; the first has one.
+const ROWS: usize = 100;
+/// How many standard errors count as chance where a seed decides: 1 in 147,000 for a single one.
 const CHANCE: f64 = 4.5;
+/// The same where every run is another: 1 in 500 million.
+pub(crate) const ANY_RUN: f64 = 6.0;
 
-/// The draws of two weight tensors: logits that are a 0, then both tensors (of mean 0
-/// and log-std 0) times 1. Against the 0, Softmax can be undone.
+/// Of two weight tensors (of mean 0 and log-std 0) of so many elements each the draws, for an image
+/// of one pixel that is 1: logits that are a 0, then both tensors. Against the 0, Softmax can be
+/// undone.
+pub(crate) fn model(count: usize) -> Model {
+    let mut graph = Graph::new("draws");
+    let fact = |shape: &[usize]| vec![Fact::new(DType::F32, shape)];
+    let image = graph.input("image", Role::Data, Fact::new(DType::F32, &[1, 1, 1, 1]));
+    let x = graph.op("x", Op::new("Flatten"), &[Some(image)], fact(&[1, 1]));
+    let zero = graph.initializer("zero", Tensor::scalar(0f32));
+    let first = graph.op("first", Op::new("Mul"), &[Some(x.into()), Some(zero)], fact(&[1, 1]));
+    let mut parts = vec![Some(first.into())];
+    for (name, rows) in [("a", 1), ("b", ROWS)] {
+        let columns = count / rows;
+        let diagonal = (0..rows * rows).map(|i| f32::from(i % (rows + 1) == 0)).collect();
+        let diagonal = Tensor::new(&[rows, rows], diagonal).expect("a matrix");
+        let diagonal = graph.initializer(&format!("{name}.diagonal"), diagonal);
+        let operands = [Some(x.into()), Some(diagonal)];
+        let selected =
+            graph.op(&format!("{name}.x"), Op::new("Mul"), &operands, fact(&[rows, rows]));
+        let weight = Tensor::full(&[rows, columns], 0f32).expect("zeros");
+        let weight = graph.initializer(name, weight);
+        let operands = [Some(selected.into()), Some(weight)];
+        let y =
+            graph.op(&format!("{name}.y"), Op::new("MatMul"), &operands, fact(&[rows, columns]));
+        let row = graph.initializer(&format!("{name}.row"), Tensor::vector(&[1i64, -1]));
+        let operands = [Some(y.into()), Some(row)];
+        let row =
+            graph.op(&format!("{name}.all"), Op::new("Reshape"), &operands, fact(&[1, count]));
+        parts.push(Some(row.into()));
+    }
+    let concat = Op::new("Concat").with("axis", 1);
+    let logits = graph.op("logits", concat, &parts, fact(&[1, 2 * count + 1]));
+    graph.output("logits", logits.into());
+    convert(Model::new(graph), InitStd::Constant(1.0))
+}
+
+/// The draws of both tensors that the probabilities come from.
+pub(crate) fn drawn(probabilities: &[f64]) -> [Vec<f64>; 2] {
+    let (zero, rest) = probabilities.split_first().expect("probabilities");
+    let (a, b) = rest.split_at(rest.len() / 2);
+    [a, b].map(|part| part.iter().map(|p| (p / zero).ln()).collect())
+}
+
+/// Draws of an export.
 struct Draws(Runner);
 
 impl Draws {
-    fn new(noise: Noise) -> Draws {
-        let mut graph = Graph::new("draws");
-        let fact = |columns: usize| Fact::new(DType::F32, &[1, columns]);
-        let x = graph.input("x", Role::Data, fact(1));
-        let zero = graph.initializer("zero", Tensor::scalar(0f32));
-        let first = graph.op("first", Op::new("Mul"), &[Some(x), Some(zero)], vec![fact(1)]);
-        let mut parts = vec![Some(first.into())];
-        for name in ["a", "b"] {
-            let weight = Tensor::full(&[1, COUNT], 0f32).expect("zeros");
-            let weight = graph.initializer(name, weight);
-            let product = Op::new("MatMul");
-            let y = graph.op(name, product, &[Some(x), Some(weight)], vec![fact(COUNT)]);
-            parts.push(Some(y.into()));
-        }
-        let concat = Op::new("Concat").with("axis", 1);
-        let logits = graph.op("logits", concat, &parts, vec![fact(2 * COUNT + 1)]);
-        graph.output("logits", logits.into());
-        let model = convert(Model::new(graph), InitStd::Constant(1.0));
+    fn new(noise: Noise, platform: Platform) -> Draws {
         let mode = Mode::Stochastic { noise, samples: 1, functions: false };
-        let model = export(&model, &mode, graphs::OPSET).expect("an export");
+        let target = Target { opset: graphs::OPSET, platform };
+        let model = export(&model(COUNT), &mode, target).expect("an export");
         Draws(Runner::of_model(onnxruntime(), &model).expect("a session"))
     }
 
     fn next(&mut self, seed: Option<i64>) -> [Vec<f64>; 2] {
-        let one = Tensor::full(&[1, 1], 1f32).expect("a one");
-        let mut feeds = Values::from([("x".to_owned(), one)]);
+        let one = Tensor::full(&[1, 1, 1, 1], 1f32).expect("a one");
+        let mut feeds = Values::from([("image".to_owned(), one)]);
         feeds.extend(seed.map(|seed| (SEED.to_owned(), Tensor::scalar(seed))));
         let outputs = self.0.run(&feeds).expect("a run");
-        let probabilities = doubles(&outputs[graphs::names::PROBABILITIES]);
-        let (zero, rest) = probabilities.split_first().expect("probabilities");
-        let (a, b) = rest.split_at(COUNT);
-        [a, b].map(|part| part.iter().map(|p| (p / zero).ln()).collect())
+        drawn(&doubles(&outputs[graphs::names::PROBABILITIES]))
     }
 }
 
 /// Asserts that a mean of `count` independent numbers of variance `variance` is `expected`.
 #[track_caller]
-fn assert_chance(what: &str, found: f64, expected: f64, variance: f64, count: usize) {
+fn assert_chance(
+    what: &str,
+    [found, expected]: [f64; 2],
+    variance: f64,
+    count: usize,
+    chance: f64,
+) {
     let error = (found - expected) / (variance / count as f64).sqrt();
-    assert!(error.abs() < CHANCE, "{what}: {found}, {error} standard errors off");
+    assert!(error.abs() < chance, "{what}: {found}, {error} standard errors off");
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -66,24 +99,28 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 
 /// Values and squares of both are uncorrelated.
 #[track_caller]
-fn assert_uncorrelated(what: &str, a: &[f64], b: &[f64]) {
+fn assert_uncorrelated(what: &str, a: &[f64], b: &[f64], chance: f64) {
     let count = a.len().min(b.len());
     let pairs = || a[..count].iter().zip(&b[..count]);
-    assert_chance(what, mean(pairs().map(|(a, b)| a * b)), 0.0, 1.0, count);
+    assert_chance(what, [mean(pairs().map(|(a, b)| a * b)), 0.0], 1.0, count, chance);
     let squares = mean(pairs().map(|(a, b)| (a * a - 1.0) * (b * b - 1.0)));
-    assert_chance(&format!("squares, {what}"), squares, 0.0, 4.0, count);
+    assert_chance(&format!("squares, {what}"), [squares, 0.0], 4.0, count, chance);
 }
 
 /// Every draw is standard normal, and independent of the others.
 #[track_caller]
-fn assert_normal(drawn: &[[Vec<f64>; 2]]) {
+pub(crate) fn assert_normal(drawn: &[[Vec<f64>; 2]], chance: f64) {
     for [a, b] in drawn {
         for x in [a, b] {
+            let count = x.len();
             // Variances of the powers of a standard normal number: 1, 2, 15, 96.
-            assert_chance("mean", mean(x.iter().copied()), 0.0, 1.0, COUNT);
-            assert_chance("variance", mean(x.iter().map(|x| x * x)), 1.0, 2.0, COUNT);
-            assert_chance("third moment", mean(x.iter().map(|x| x.powi(3))), 0.0, 15.0, COUNT);
-            assert_chance("kurtosis", mean(x.iter().map(|x| x.powi(4))), 3.0, 96.0, COUNT);
+            let check = |what: &str, found: f64, expected: f64, variance: f64| {
+                assert_chance(what, [found, expected], variance, count, chance);
+            };
+            check("mean", mean(x.iter().copied()), 0.0, 1.0);
+            check("variance", mean(x.iter().map(|x| x * x)), 1.0, 2.0);
+            check("third moment", mean(x.iter().map(|x| x.powi(3))), 0.0, 15.0);
+            check("kurtosis", mean(x.iter().map(|x| x.powi(4))), 3.0, 96.0);
             for (end, expected) in [
                 (0.5, 0.617_075_077),
                 (1.0, 0.317_310_508),
@@ -93,18 +130,18 @@ fn assert_normal(drawn: &[[Vec<f64>; 2]]) {
             ] {
                 let beyond = mean(x.iter().map(|x| f64::from(u8::from(x.abs() > end))));
                 let variance = expected * (1.0 - expected);
-                assert_chance(&format!("share beyond {end}"), beyond, expected, variance, COUNT);
+                check(&format!("share beyond {end}"), beyond, expected, variance);
             }
-            for lag in [1, 2, 3, 4, 8, 16, 64, 256, 1 << 16, COUNT / 2] {
-                assert_uncorrelated(&format!("lag {lag}"), x, &x[lag..]);
+            for lag in [1, 2, 3, 4, 8, 16, 64, 256, count / 8, count / 2] {
+                assert_uncorrelated(&format!("lag {lag}"), x, &x[lag..], chance);
             }
         }
-        assert_uncorrelated("tensors", a, b);
+        assert_uncorrelated("tensors", a, b, chance);
     }
     for (i, one) in drawn.iter().enumerate() {
         for other in &drawn[..i] {
             for (a, b) in one.iter().zip(other) {
-                assert_uncorrelated("draws", a, b);
+                assert_uncorrelated("draws", a, b, chance);
             }
         }
     }
@@ -112,12 +149,14 @@ fn assert_normal(drawn: &[[Vec<f64>; 2]]) {
 
 #[test]
 fn draws_of_a_seed_are_standard_normal_and_independent() {
-    let mut draws = Draws::new(Noise::Seed);
-    assert_normal(&[0, 1, 2, -1, 1 << 32].map(|seed| draws.next(Some(seed))));
+    let mut draws = Draws::new(Noise::Seed, Platform::Any);
+    assert_normal(&[0, 1, 2, -1, 1 << 32].map(|seed| draws.next(Some(seed))), CHANCE);
 }
 
 #[test]
 fn draws_of_random_operators_are_standard_normal_and_independent() {
-    let mut draws = Draws::new(Noise::Random);
-    assert_normal(&[(); 3].map(|()| draws.next(None)));
+    for platform in [Platform::Any, Platform::OpenVino] {
+        let mut draws = Draws::new(Noise::Random, platform);
+        assert_normal(&[(); 3].map(|()| draws.next(None)), ANY_RUN);
+    }
 }

@@ -9,7 +9,8 @@
 use graphs::{Attribute, DType, Dim, Fact, Graph, Kind, NodeId, Op, Role, Tensor, Value, names};
 
 use super::normals::{Builder, Noise};
-use super::{MUTUAL_INFORMATION, PREDICTIVE_ENTROPY, Randomness, SEED, stochastic};
+use super::stochastic::{Randomness, stochastic};
+use super::{MUTUAL_INFORMATION, PREDICTIVE_ENTROPY, SEED};
 use crate::naming::Names;
 use crate::{Error, Result};
 

@@ -3,18 +3,21 @@
 mod ensemble;
 mod normalization;
 mod normals;
+mod openvino;
+mod stochastic;
 
 use std::collections::HashMap;
 
-use graphs::{DType, Dim, Fact, Graph, Kind, Model, NodeId, Op, Role, Tensor, Value, names};
+use graphs::{DType, Dim, Fact, Graph, Kind, Model, Op, Tensor, names};
 
 use crate::half_transpose::transpose_halves_in_single;
 use crate::pass::Pipeline;
-use crate::variational::{self, Posterior};
-use crate::{Error, Result, fixed_batch, loss, noise_layers, try_free_batch};
+use crate::variational;
+use crate::{Error, Platform, Result, fixed_batch, loss, noise_layers, try_free_batch};
 
 use normals::Builder;
 pub use normals::Noise;
+use stochastic::{Randomness, stochastic};
 
 /// What the exported graph computes.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +35,21 @@ pub enum Mode {
     Mean,
     /// One draw, written into the file: the noise of every posterior by name.
     Frozen(HashMap<String, Tensor>),
+}
+
+/// What the exported file is written in, and for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The operator set, 18 to 21.
+    pub opset: i64,
+    /// What is going to run it. Every file runs on every engine; this says where it is fast.
+    pub platform: Platform,
+}
+
+impl From<i64> for Target {
+    fn from(opset: i64) -> Target {
+        Target { opset, platform: Platform::Any }
+    }
 }
 
 /// Far more draws than anyone averages.
@@ -52,7 +70,8 @@ pub const MUTUAL_INFORMATION: &str = "mutual_information";
 /// # Errors
 /// When the model has no variational node but the mode needs one, is no classifier, or
 /// the opset is out of range.
-pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
+pub fn export(model: &Model, mode: &Mode, target: impl Into<Target>) -> Result<Model> {
+    let Target { opset, platform } = target.into();
     if !(graphs::OPSET..=21).contains(&opset) {
         return Err(Error::Model(format!(
             "cannot export at opset {opset}: 18 to 21 are possible (from 22 on engines lack random operators)"
@@ -73,7 +92,7 @@ pub fn export(model: &Model, mode: &Mode, opset: i64) -> Result<Model> {
         Mode::Stochastic { noise, .. } => *noise,
         Mode::Mean | Mode::Frozen(_) => Noise::Random,
     };
-    let random = Randomness { noise, posteriors: &posteriors, shapes: &shapes };
+    let random = Randomness { noise, posteriors: &posteriors, shapes: &shapes, platform };
     match mode {
         Mode::Mean => variational::expand_means(&mut model.graph)?,
         Mode::Frozen(_) if !layers.is_empty() => {
@@ -178,84 +197,4 @@ fn freeze(graph: &mut Graph, noise: &HashMap<String, Tensor>) -> Result<()> {
         graph.node_mut(posterior.mean.node).kind = Kind::Initializer(weights);
     }
     variational::expand(graph, |_, _| Ok(None))
-}
-
-/// What is random in a model, and where its noise comes from.
-#[derive(Clone, Copy)]
-struct Randomness<'a> {
-    noise: Noise,
-    posteriors: &'a [Posterior],
-    /// Of noise layers: those of the values that they add noise to, whatever the first axis.
-    shapes: &'a HashMap<NodeId, Vec<usize>>,
-}
-
-/// Gives every posterior and noise layer its noise and makes the graph plain; `draw` is the
-/// number of the draw (int64) where it is one of several. Returns the seed input, if there
-/// is one.
-fn stochastic(
-    graph: &mut Graph,
-    random: &Randomness,
-    draw: Option<Value>,
-) -> Result<Option<Value>> {
-    let Randomness { noise, posteriors, .. } = *random;
-    let none = || Error::Model("the model has no data input".to_owned());
-    let data = ensemble::data(graph).first().copied().ok_or_else(none)?;
-    let seed = match noise {
-        Noise::Seed if graph.source(SEED).is_some() => {
-            let reason = "an input or initializer of the model is called `seed`, as the seed is";
-            return Err(Error::Model(reason.to_owned()));
-        }
-        Noise::Seed => Some(graph.input(SEED, Role::Scalar, Fact::new(DType::I64, &[]))),
-        Noise::Random | Noise::Input => None,
-    };
-    let builder = &mut Builder { graph, scope: "noise" };
-    let seeds =
-        seed.map(|seed| [seed, draw.unwrap_or_else(|| builder.constant(Tensor::scalar(0i64)))]);
-    let shapes = normals::shapes(builder.graph, posteriors);
-    let count = shapes.iter().map(|s| s.iter().product::<usize>()).sum();
-    let parts = match (noise, seeds) {
-        _ if posteriors.is_empty() => Vec::new(),
-        (Noise::Seed, Some([seed, draw])) => {
-            let normals = builder.seeded(seed, draw, count);
-            builder.split(normals, &shapes)
-        }
-        (Noise::Random, _) => {
-            let normals = builder.random(data, count);
-            builder.split(normals, &shapes)
-        }
-        _ => {
-            let input = |(posterior, shape): (&Posterior, &Vec<usize>)| {
-                let name = format!("{}{}", posterior.name, names::NOISE);
-                graph.input(&name, Role::Noise, Fact::new(DType::F32, shape))
-            };
-            posteriors.iter().zip(&shapes).map(input).collect()
-        }
-    };
-    let by_mean: HashMap<Value, Value> = posteriors.iter().map(|p| p.mean).zip(parts).collect();
-    variational::expand(graph, |_, posterior| Ok(by_mean.get(&posterior.mean).copied()))?;
-    image_noise(graph, random, seeds)?;
-    normalization::expand(graph)?;
-    Ok(seed)
-}
-
-/// Gives every noise layer its noise and makes it plain.
-fn image_noise(graph: &mut Graph, random: &Randomness, seeds: Option<[Value; 2]>) -> Result<()> {
-    let mut number = 0;
-    noise_layers::expand(graph, |graph, layer| {
-        number += 1;
-        let rest = random.shapes.get(&layer.node).and_then(|shape| shape.get(1..));
-        let rest = rest.unwrap_or_default();
-        let mut builder = Builder { graph: &mut *graph, scope: "noise" };
-        Ok(Some(match (random.noise, seeds) {
-            (Noise::Seed, Some(seeds)) => builder.seeded_like(seeds, layer.x, rest, number),
-            (Noise::Input, _) => {
-                let images =
-                    fixed_batch(graph).map_or_else(|| Dim::Named("N".to_owned()), Dim::Known);
-                let shape = [images].into_iter().chain(rest.iter().map(|&n| Dim::Known(n)));
-                let fact = Fact { dtype: Some(DType::F32), shape: Some(shape.collect()) };
-                graph.input(&layer.input(), Role::ImageNoise, fact)
-            }
-            _ => builder.random_like(layer.x),
-        }))
-    })
 }

@@ -86,10 +86,8 @@ fn convolution(graph: &Graph, x: Value, affine: Affine) -> Option<Vec<i64>> {
 /// Scales the filters of the convolution `conv`, and its bias.
 fn scale_weights(graph: &mut Graph, conv: NodeId, shape: Vec<i64>, affine: Affine) -> Value {
     let (weight, bias) = (graph.argument(conv, 1), graph.argument(conv, 2));
+    let weight = weight.map(|weight| scale_filters(graph, weight, shape, affine.factor));
     let builder = &mut Builder { graph, scope: "normalization" };
-    let shape = builder.constant(Tensor::vector(&shape));
-    let factor = builder.apply("Reshape", &[affine.factor, shape]);
-    let weight = weight.map(|weight| builder.apply("Mul", &[weight, factor]));
     let bias = match bias {
         None => affine.offset,
         Some(bias) => {
@@ -102,6 +100,33 @@ fn scale_weights(graph: &mut Graph, conv: NodeId, shape: Vec<i64>, affine: Affin
     let name = graph.node(conv).name.clone();
     let outputs = graph.node(conv).outputs.clone();
     graph.op(&name, op, &arguments, outputs).into()
+}
+
+/// Multiplies the filters of a convolution by factors, which `shape` lays along the first axis: while
+/// they are rows of a matrix still, if a Reshape made them of one.
+fn scale_filters(graph: &mut Graph, weight: Value, shape: Vec<i64>, factor: Value) -> Value {
+    let reshape = graph.node(weight.node).op().filter(|op| op.is("Reshape")).cloned();
+    let arguments: Vec<Value> = graph.arguments(weight.node).into_iter().flatten().collect();
+    let rows = |matrix: Value| graph.fact(matrix).known_shape().filter(|sizes| sizes.len() == 2);
+    let channels = shape.first().copied().unwrap_or_default();
+    let matrix = match (reshape, arguments.as_slice()) {
+        (Some(op), &[matrix, axes]) => rows(matrix)
+            .filter(|sizes| crate::signed(sizes).first() == Some(&channels))
+            .map(|_| (op, matrix, axes)),
+        _ => None,
+    };
+    let facts = graph.node(weight.node).outputs.clone();
+    let builder = &mut Builder { graph, scope: "normalization" };
+    let mut scaled = |weight: Value, shape: &[i64]| {
+        let shape = builder.constant(Tensor::vector(shape));
+        let factor = builder.apply("Reshape", &[factor, shape]);
+        builder.apply("Mul", &[weight, factor])
+    };
+    let Some((op, matrix, axes)) = matrix else { return scaled(weight, &shape) };
+    let matrix = scaled(matrix, &[channels, 1]);
+    let weight = builder.op(op, &[matrix, axes]);
+    graph.node_mut(weight.node).outputs = facts;
+    weight
 }
 
 /// A depthwise convolution over `[N, C, L]`, whatever axes there are.

@@ -42,7 +42,7 @@ impl Builder<'_> {
         self.many(op, arguments, 1).into()
     }
 
-    fn many(&mut self, op: Op, arguments: &[Value], outputs: usize) -> graphs::NodeId {
+    pub(super) fn many(&mut self, op: Op, arguments: &[Value], outputs: usize) -> graphs::NodeId {
         let arguments: Vec<_> = arguments.iter().copied().map(Some).collect();
         // tract takes a random operator for shape-like only if the node's name ends
         // with the operator's, so the number stands in front.
@@ -180,25 +180,39 @@ impl Builder<'_> {
         self.box_muller(u, v, axis)
     }
 
-    /// `count` standard normal numbers, new at every run. Optimizers fold a random
-    /// operator whose operand is constant, so the operand comes from a data input.
+    /// The first number of `x`, `[1]`.
+    pub(super) fn first(&mut self, x: Value) -> Value {
+        let flat = self.constant(Tensor::vector(&[-1i64]));
+        let flat = self.apply("Reshape", &[x, flat]);
+        let [start, end] = [0i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
+        self.apply("Slice", &[flat, start, end])
+    }
+
+    /// One number of a data input, bool `[1]`, to make operands of random operators of: optimizers
+    /// fold those whose operand is constant. Only the shape of an operand counts: let it be small.
+    pub(super) fn pixel(&mut self, data: Value) -> Value {
+        let first = self.first(data);
+        self.cast(first, DType::Bool)
+    }
+
+    /// Uniform numbers from `low` to 1, float32, of a shape (int64), new at every run.
+    pub(super) fn uniform(&mut self, pixel: Value, shape: Value, low: f32) -> Value {
+        let operand = self.apply("Expand", &[pixel, shape]);
+        let uniform = Op::new("RandomUniformLike")
+            .with("dtype", i64::from(DType::F32.code()))
+            .with("low", low);
+        self.op(uniform, &[operand])
+    }
+
+    /// `count` standard normal numbers, new at every run.
     ///
     /// Box and Muller's transform is done here: ONNX Runtime draws normal numbers on one thread,
     /// each for the price of two uniform ones, and OpenVINO's own transform takes log(0).
     pub(super) fn random(&mut self, data: Value, count: usize) -> Value {
         let half = count.div_ceil(2) as i64;
-        let flat = self.constant(Tensor::vector(&[-1i64]));
-        let flat = self.apply("Reshape", &[data, flat]);
-        let [start, end] = [0i64, 1].map(|n| self.constant(Tensor::vector(&[n])));
-        let pixel = self.apply("Slice", &[flat, start, end]);
-        // Only the shape of the operand counts: let it be small.
-        let pixel = self.cast(pixel, DType::Bool);
+        let pixel = self.pixel(data);
         let shape = self.constant(Tensor::vector(&[2 * half]));
-        let operand = self.apply("Expand", &[pixel, shape]);
-        let uniform = Op::new("RandomUniformLike")
-            .with("dtype", i64::from(DType::F32.code()))
-            .with("low", LEAST);
-        let uniform = self.op(uniform, &[operand]);
+        let uniform = self.uniform(pixel, shape, LEAST);
         let halves = self.constant(Tensor::vector(&[half, half]));
         let halves = self.many(Op::new("Split").with("axis", 0), &[uniform, halves], 2);
         let [u, v] = [0, 1].map(|slot| Value { node: halves, slot });
@@ -206,7 +220,7 @@ impl Builder<'_> {
         if count.is_multiple_of(2) {
             return both;
         }
-        let end = self.constant(Tensor::vector(&[count as i64]));
+        let [start, end] = [0, count as i64].map(|n| self.constant(Tensor::vector(&[n])));
         self.apply("Slice", &[both, start, end])
     }
 

@@ -189,6 +189,7 @@ pub(crate) fn expand_means(graph: &mut Graph) -> Result<()> {
 }
 
 /// What stands for a posterior in a graph without variational nodes.
+#[derive(Clone, Copy)]
 pub(crate) enum Draw {
     /// Its mean.
     Mean,

@@ -7,6 +7,7 @@ use graphs::Tensor;
 
 use super::{Place, write_idx};
 use crate::models::doubles;
+use crate::normals;
 
 const SIZE: &str = "--input 1x32x32 --classes 3";
 
@@ -59,25 +60,53 @@ fn every_provider_draws_attacks_and_updates_alike() {
     }
 }
 
+const ENGINES: [&str; 3] = ["--engine tract", "--engine ort", "--engine ort --provider openvino"];
+
 #[test]
 fn exported_ensembles_run_on_every_provider() {
     let place = place();
-    place.succeeds("export bayes.onnx -o deploy.onnx --samples 40");
+    place.succeeds("export bayes.onnx -o any.onnx --samples 40");
+    place.succeeds("export bayes.onnx -o openvino.onnx --samples 40 --provider openvino");
     image::GrayImage::from_fn(32, 32, |x, y| image::Luma([((8 * x) ^ (4 * y)) as u8]))
         .save(place.path("image.png"))
         .expect("written");
-    let engines = ["--engine tract", "--engine ort", "--engine ort --provider openvino"];
-    let probabilities = engines.map(|engine| {
-        let command = format!("predict deploy.onnx image.png --json {engine}");
+    let runs = ["any.onnx", "openvino.onnx"].map(|file| ENGINES.map(|engine| (file, engine)));
+    let runs = runs.concat();
+    let of = |&(file, engine): &(&str, &str)| {
+        let command = format!("predict {file} image.png --json {engine}");
         // Every run draws anew.
         let [first, second] = [place.json(&command), place.json(&command)];
-        assert_ne!(first, second, "{engine}");
+        assert_ne!(first, second, "{file}, {engine}");
         first[0]["probabilities"].as_array().expect("probabilities").clone()
-    });
-    for (others, engine) in probabilities.iter().zip(engines) {
+    };
+    let probabilities: Vec<_> = runs.iter().map(of).collect();
+    for (others, run) in probabilities.iter().zip(&runs) {
         for (found, expected) in others.iter().zip(&probabilities[1]) {
             let [found, expected] = [found, expected].map(|p| p.as_f64().expect("a number"));
-            assert!((found - expected).abs() < 0.05, "{engine}: {found}, {expected}");
+            assert!((found - expected).abs() < 0.05, "{run:?}: {found}, {expected}");
+        }
+    }
+}
+
+/// In a form for any platform and in one for OpenVINO, which takes random operators with the same
+/// attributes for one, and computes once and for all what is made of one alone.
+#[test]
+fn weights_are_standard_normal_and_independent_on_every_provider() {
+    let place = place();
+    normals::model(50_000).write(&place.path("draws.onnx")).expect("written");
+    image::GrayImage::from_pixel(1, 1, image::Luma([255]))
+        .save(place.path("white.png"))
+        .expect("written");
+    for flags in ["", "--provider openvino"] {
+        place.succeeds(&format!("export draws.onnx -o numbers.onnx {flags}"));
+        for engine in ENGINES {
+            let drawn = [(); 3].map(|()| {
+                let found = place.json(&format!("predict numbers.onnx white.png --json {engine}"));
+                let found = found[0]["probabilities"].as_array().expect("probabilities").clone();
+                let found: Vec<f64> = found.iter().map(|p| p.as_f64().expect("one")).collect();
+                normals::drawn(&found)
+            });
+            normals::assert_normal(&drawn, normals::ANY_RUN);
         }
     }
 }
