@@ -27,7 +27,10 @@ pub(super) fn encode_graph(
         quantization_annotation: extras.quantization.clone(),
         ..GraphProto::default()
     };
-    for (id, tensor) in initializers(graph) {
+    // Messages are large: a list that grows is moved, and its new pages are cleared, again and again.
+    let initializers = initializers(graph);
+    proto.initializer.reserve_exact(initializers.len());
+    for (id, tensor) in initializers {
         let extras = &graph.node(id).extras;
         let mut tensor = encode_tensor(Some(names.of(id.into())), tensor);
         if let Some(Form::Tensor(form)) = extras.form.as_deref() {
@@ -37,7 +40,9 @@ pub(super) fn encode_graph(
         tensor.metadata_props.clone_from(&extras.metadata);
         proto.initializer.push(tensor);
     }
-    for (id, op) in calls(graph)? {
+    let calls = calls(graph)?;
+    proto.node.reserve_exact(calls.len() + graph.outputs.len());
+    for (id, op) in calls {
         let was_sparse = graph.node(id).extras.form.as_deref() == Some(&Form::Sparse);
         if let Some(mut tensor) = sparse(op).filter(|_| was_sparse) {
             let values = tensor.values.get_or_insert_default();
