@@ -28,8 +28,8 @@ pub struct TrainingFlags {
     #[arg(long)]
     pub fast: bool,
     /// What the model's output is for: categorical, the logits of classes; gaussian:STD, numbers
-    /// with a residual of that standard deviation (1), a regression, whose targets are an .npz's
-    /// floats [N] or [N, K] [default: what convert or train noted in the model, or categorical]
+    /// with a residual of that standard deviation (1): a regression, whose targets are the numbers
+    /// of an .npz [default: what convert or train noted in the model, or categorical]
     #[arg(long, value_name = "LIKELIHOOD")]
     pub likelihood: Option<String>,
     /// What training minimises: cross-entropy of the attacked images, or trades: that of the
