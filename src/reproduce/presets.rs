@@ -126,8 +126,8 @@ pub(super) const PRESETS: [Preset; 5] = [
         name: "cifar10-small",
         network: None,
         eps: (8.0, 255.0),
-        alpha: 0.02,
-        train: "--steps 7 --step-size 2/255 --random-start --batch 64 --schedule cosine --alpha 0.02",
+        alpha: 0.2,
+        train: "--steps 7 --step-size 2/255 --random-start --batch 64 --schedule cosine --alpha 0.2",
         epochs: Some(5),
         defenses: [
             ("none", "--optimizer adam --lr 0.001"),
@@ -136,7 +136,7 @@ pub(super) const PRESETS: [Preset; 5] = [
             ("adv-bnn", "--lr 0.001"),
             ("rse", "--optimizer adam --lr 0.001"),
         ],
-        convert: ["--init-s 0.02 --prior 0.05"; 2],
+        convert: ["--init-s 0.05 --prior 0.1"; 2],
         same: &[],
         differs: "A small pretrained network, five epochs and a cosine schedule in place of VGG-16 and 200 epochs, without augmentation; Adam for all five: at SGD's rate of the paper a network without normalization unlearns everything.",
         ..PAPER
