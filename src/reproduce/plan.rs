@@ -132,7 +132,8 @@ fn train(
     let attacked = if adversarial { format!("--eps {eps}") } else { String::new() };
     let alpha = (bayesian && training.alpha != 1.0)
         .then(|| format!("--alpha {}", preset.weight(training.alpha)));
-    let train = read(preset.train, adversarial, bayesian && alpha.is_none());
+    let own_alpha = alpha.is_some() || own.contains("--alpha");
+    let train = read(preset.train, adversarial, bayesian && !own_alpha);
     let alpha = alpha.unwrap_or_default();
     let epochs = number("--epochs", flags.epochs.map(Into::into).or(preset.epochs));
     let limit = number("--limit", flags.limit.map(Into::into));
@@ -209,6 +210,18 @@ pub(super) mod tests {
         assert!(line("bnn").contains("--alpha") && !line("rse").contains("--alpha"));
         assert!(line("rse").contains(r"--data 'a'\''b'"), "{}", line("rse"));
         assert_eq!(models(&flags, preset("fashion"), &["adv", "adv-bnn"]).unwrap().len(), 4);
+        let steps = models(&flags, preset("cifar10-small"), &["bnn"]);
+        assert!(steps.is_err(), "it has no network of its own");
+    }
+
+    #[test]
+    fn a_defence_that_has_its_own_weight_of_the_kl_is_given_that_alone() {
+        let flags = flags("table1 --data d -o out --pretrained net.onnx");
+        let steps = models(&flags, preset("cifar10-small"), &["bnn", "adv-bnn"]).unwrap();
+        let lines: Vec<String> = steps.iter().map(Step::line).collect();
+        for (line, alpha) in [(&lines[1], "--alpha 0.02 "), (&lines[3], "--alpha 0.2 ")] {
+            assert!(line.contains(alpha) && line.matches("--alpha").count() == 1, "{line}");
+        }
     }
 
     #[test]

@@ -132,11 +132,11 @@ pub(super) const PRESETS: [Preset; 5] = [
         defenses: [
             ("none", "--optimizer adam --lr 0.001"),
             ("adv", "--optimizer adam --lr 0.001"),
-            ("bnn", "--lr 0.001"),
+            ("bnn", "--alpha 0.02 --lr 0.001"),
             ("adv-bnn", "--lr 0.001"),
             ("rse", "--optimizer adam --lr 0.001"),
         ],
-        convert: ["--init-s 0.05 --prior 0.1"; 2],
+        convert: ["--init-s 0.02 --prior 0.05", "--init-s 0.05 --prior 0.1"],
         same: &[],
         differs: "A small pretrained network, five epochs and a cosine schedule in place of VGG-16 and 200 epochs, without augmentation; Adam for all five: at SGD's rate of the paper a network without normalization unlearns everything.",
         ..PAPER
