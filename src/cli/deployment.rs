@@ -12,10 +12,10 @@ use super::Storage;
     advbnn export bayes.onnx -o mean.onnx --mode mean\n  \
     advbnn export bayes.onnx -o seeded.onnx --noise seed\n  \
     advbnn export run -o deploy.onnx --samples 16 --provider openvino\n\n\
-    With --provider openvino the noise has the form that OpenVINO runs fastest, and others slower; \
-    every file runs on every engine.\n\n\
+    With --provider openvino, random noise of weights has the form that OpenVINO runs fastest, and \
+    others slower; every file runs on every engine.\n\n\
     Outputs: `probabilities` [N, classes]; with --samples above 1 also `predictive_entropy` [N] and \
-    `mutual_information` [N], in nats.")]
+    `mutual_information` [N], in nats. Of a regression `outputs` [N, K], and `std` [N, K] over the draws.")]
 pub struct Export {
     /// A variational ONNX file or a run folder
     pub model: PathBuf,

@@ -51,7 +51,7 @@ pub(super) fn stochastic(
             noises(builder.split(normals, &shapes))
         }
         (Noise::Random, _) if platform == Platform::OpenVino => {
-            let weights = openvino::draw(graph, data, posteriors)?;
+            let weights = openvino::draw(graph, data, posteriors, &shapes)?;
             weights.into_iter().map(Draw::Weight).collect()
         }
         (Noise::Random, _) => {
