@@ -80,6 +80,21 @@ fn products_take_what_is_expanded_as_often_as_it_is() {
     }
 }
 
+#[test]
+fn repetitions_beyond_all_use_are_refused_before_memory_is_taken_for_them() {
+    let mut graph = Graph::new("huge");
+    let x = graph.input("x", Role::Data, Fact::new(DType::F32, &[4, 1]));
+    let to = graph.initializer("to", Tensor::vector(&[4i64, 1 << 40]));
+    let fact = |shape: &[usize]| vec![Fact::new(DType::F32, shape)];
+    let many = graph.op("many", Op::new("Expand"), &[Some(x), Some(to)], fact(&[4, 1 << 40]));
+    let few = graph.initializer("few", uniform("few", 1, &[2, 4], -1.0, 1.0));
+    let operands = [Some(few), Some(many.into())];
+    let y = graph.op("product", Op::new("MatMul"), &operands, fact(&[2, 1 << 40]));
+    graph.output("y", y.into());
+    let error = Lower.run(&mut Model::new(graph)).expect_err("too many").to_string();
+    assert!(error.contains("`many`") && error.contains("too many"), "{error}");
+}
+
 /// A classifier with BatchNormalization where no convolution can take it up (behind the input,
 /// and behind a convolution that something else reads too), and where one can, with and without
 /// a bias.

@@ -6,7 +6,7 @@ use super::{
     Call, adjacent, columns, contraction, crop, gather_nd, grid, indicator, pad, reverse, slice,
 };
 use crate::sources::is_view;
-use crate::{Result, Tape};
+use crate::{Error, Result, Tape};
 
 /// The node's output made of plainer operators; `None` where every engine takes the node as
 /// it is. All shapes must be known.
@@ -63,9 +63,15 @@ fn reshape(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
 /// How many views may lie between an Expand and a product.
 const VIEWS: usize = 8;
 
+/// The most repetitions along an axis: each takes a constant of as many ones.
+const MOST_REPETITIONS: usize = 1 << 24;
+
 /// tract multiplies what is expanded in place of the result where a product reads that, if need be
-/// by way of views: it sums too few terms, or refuses the graph. So the repetition becomes a
-/// multiplication by ones.
+/// by way of views: it sums too few terms, or refuses the graph. So the repetition along each axis
+/// becomes a multiplication by ones.
+///
+/// # Errors
+/// When there are more of them than anyone multiplies.
 fn expand(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
     let Some(x) = tape.graph.argument(id, 0).filter(|_| meets_product(tape.graph, id, VIEWS))
     else {
@@ -73,17 +79,22 @@ fn expand(tape: &mut Tape, id: NodeId) -> Result<Option<Value>> {
     };
     let (from, to) = (tape.shape(x)?, tape.shape(id.into())?);
     let new = to.len().saturating_sub(from.len());
-    let grows = |(axis, &size): (usize, &usize)| match axis.checked_sub(new) {
-        Some(old) if from.get(old) == Some(&size) => 1,
-        _ => size,
-    };
-    let ones: Vec<usize> = to.iter().enumerate().map(grows).collect();
-    if ones.iter().all(|&size| size == 1) {
-        return Ok(None);
+    let mut repeated = x;
+    for (axis, &size) in to.iter().enumerate() {
+        if size == 1 || axis.checked_sub(new).is_some_and(|old| from.get(old) == Some(&size)) {
+            continue;
+        }
+        if size > MOST_REPETITIONS {
+            let node = tape.graph.node(id).describe();
+            let reason = format!("{size} repetitions in front of a product are too many");
+            return Err(Error::Node { node, reason });
+        }
+        let shape: Vec<usize> = (0..to.len()).map(|i| if i == axis { size } else { 1 }).collect();
+        let ones = tape.constant(Tensor::full(&shape, 1f32)?);
+        let ones = tape.cast(ones, tape.dtype(x)?)?;
+        repeated = tape.apply("Mul", &[repeated, ones])?;
     }
-    let ones = tape.constant(Tensor::full(&ones, 1f32)?);
-    let ones = tape.cast(ones, tape.dtype(x)?)?;
-    tape.apply("Mul", &[x, ones]).map(Some)
+    Ok((repeated != x).then_some(repeated))
 }
 
 /// Whether a product reads the node's output, by way of `views` at most.
