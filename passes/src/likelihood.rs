@@ -1,6 +1,7 @@
 //! How answers are distributed given the network's output: classes, or real numbers.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use graphs::{DType, Fact, Graph, Model, Value, names};
@@ -25,6 +26,8 @@ pub enum Likelihood {
 
 /// The metadata key of the likelihood.
 const LIKELIHOOD: &str = "advbnn.likelihood";
+/// Standard deviations whose inverse squares single precision can hold.
+const STDS: RangeInclusive<f32> = 1e-18..=1e18;
 const CATEGORICAL: &str = "categorical";
 const GAUSSIAN: &str = "gaussian";
 
@@ -38,10 +41,10 @@ impl FromStr for Likelihood {
             Some((GAUSSIAN, std)) => std.trim().parse().ok(),
             _ => None,
         };
-        let std = std.filter(|std: &f32| std.is_finite() && *std > 0.0);
+        let std = std.filter(|std| STDS.contains(std));
         std.map(|std| Likelihood::Gaussian { std }).ok_or_else(|| {
             Error::Model(format!(
-                "likelihood `{text}`: give categorical, gaussian, or gaussian:STD with a positive standard deviation"
+                "likelihood `{text}`: give categorical, gaussian, or gaussian:STD with a standard deviation of 1e-18 to 1e18"
             ))
         })
     }
@@ -149,7 +152,16 @@ mod tests {
             assert_eq!(text.parse::<Likelihood>().unwrap().to_string(), text);
         }
         assert_eq!("gaussian".parse::<Likelihood>().unwrap(), Likelihood::Gaussian { std: 1.0 });
-        for text in ["", "normal", "gaussian:", "gaussian:0", "gaussian:-1", "gaussian:nan"] {
+        for text in [
+            "",
+            "normal",
+            "gaussian:",
+            "gaussian:0",
+            "gaussian:-1",
+            "gaussian:nan",
+            "gaussian:1e25",
+            "gaussian:1e-20",
+        ] {
             let error = text.parse::<Likelihood>().unwrap_err().to_string();
             assert!(error.contains("gaussian:STD"), "{error}");
         }
