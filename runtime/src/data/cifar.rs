@@ -8,7 +8,7 @@ use super::listing::{DataFile, Listing};
 use super::{Dataset, Format, Request};
 use crate::{Error, Result};
 
-pub(super) const FORMAT: Format = Format { name: "CIFAR-10 binary", matches, load };
+pub(super) const FORMAT: Format = Format { name: "CIFAR-10 binary", numbers: false, matches, load };
 
 const SHAPE: [usize; 3] = [3, 32, 32];
 const RECORD: usize = 1 + 3 * 32 * 32;

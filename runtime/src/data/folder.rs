@@ -13,7 +13,8 @@ use super::listing::{Listing, entries};
 use super::{Dataset, Format, Request, Split, picture};
 use crate::{Error, Result};
 
-pub(super) const FORMAT: Format = Format { name: "folders of images", matches, load };
+pub(super) const FORMAT: Format =
+    Format { name: "folders of images", numbers: false, matches, load };
 
 /// The folder names of the splits; `val` is ImageNet's.
 const SPLIT_FOLDERS: &[(&str, Split)] =

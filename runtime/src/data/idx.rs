@@ -9,7 +9,7 @@ use super::listing::{DataFile, Listing};
 use super::{Dataset, Format, Request};
 use crate::{Error, Result};
 
-pub(super) const FORMAT: Format = Format { name: "IDX", matches, load };
+pub(super) const FORMAT: Format = Format { name: "IDX", numbers: false, matches, load };
 
 const IMAGES: [u8; 4] = [0, 0, 8, 3];
 const LABELS: [u8; 4] = [0, 0, 8, 1];

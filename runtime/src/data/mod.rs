@@ -70,6 +70,8 @@ impl Request<'_> {
 
 struct Format {
     name: &'static str,
+    /// Whether it can hold the numbers of a regression.
+    numbers: bool,
     matches: fn(&Listing) -> bool,
     load: fn(&Listing, &Request) -> Result<Dataset>,
 }
@@ -111,8 +113,9 @@ pub fn load(path: &Path, request: &Request) -> Result<Dataset> {
         let known: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
         Error::file(path, format!("no data recognised here; known formats: {}", known.join(", ")))
     })?;
-    if request.numbers && format.name != npz::FORMAT.name {
-        let (name, wanted) = (format.name, npz::FORMAT.name);
+    if request.numbers && !format.numbers {
+        let can: Vec<_> = FORMATS.iter().filter(|f| f.numbers).map(|format| format.name).collect();
+        let (name, wanted) = (format.name, can.join(", "));
         let reason =
             format!("{name} has only classes; the numbers of a regression come as {wanted}");
         return Err(Error::file(path, reason));

@@ -12,7 +12,7 @@ use super::npy::{Element, Header};
 use super::{Dataset, Format, Request, Targets};
 use crate::{Error, Result};
 
-pub(super) const FORMAT: Format = Format { name: ".npz", matches, load };
+pub(super) const FORMAT: Format = Format { name: ".npz", numbers: true, matches, load };
 
 type Archive = ZipArchive<BufReader<File>>;
 
@@ -92,19 +92,30 @@ fn numbers(file: &DataFile, archive: &mut Archive, name: &str) -> Result<Targets
     let (header, reader) = open(file, archive, name)?;
     let (count, width) = match *header.shape.as_slice() {
         [count] => (count, 1),
-        [count, width] => (count, width),
-        _ => return Err(failed(format!("targets are [N] or [N, K], not {:?}", header.shape))),
+        [count, width] if width > 0 => (count, width),
+        _ => {
+            return Err(failed(format!(
+                "targets are [N] or [N, K] with K of 1 or more, not {:?}",
+                header.shape
+            )));
+        }
     };
     let size = header.element.size();
-    let bytes = byte_count(&file.path, count, [1, width, size])?;
+    let bytes = byte_count(&file.path, count, [1, width, size]);
+    let bytes = bytes.map_err(|_| failed(format!("{:?} are too many targets", header.shape)))?;
     let bytes = content(reader, bytes).map_err(failed)?;
     let read = |bytes: &[u8]| match header.element.is_float() {
         true => header.element.float(bytes),
         false => header.element.integer(bytes).map(|number| number as f64),
     };
-    let values: Option<Vec<f32>> =
-        bytes.chunks_exact(size).map(|bytes| read(bytes).map(|value| value as f32)).collect();
-    let values = values.ok_or_else(|| failed("a target is beyond 63 bits".to_owned()))?;
+    let mut values = Vec::new();
+    for bytes in bytes.chunks_exact(size) {
+        let value = read(bytes).ok_or_else(|| failed("a target is beyond 63 bits".to_owned()))?;
+        if value.abs() > f64::from(f32::MAX) {
+            return Err(failed(format!("the target {value:e} is beyond a float32")));
+        }
+        values.push(value as f32);
+    }
     Ok(Targets::Numbers { width, values })
 }
 

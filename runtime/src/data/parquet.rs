@@ -21,7 +21,7 @@ use crate::{Error, Result};
 use columns::Columns;
 use guard::guarded;
 
-pub(super) const FORMAT: Format = Format { name: ".parquet", matches, load };
+pub(super) const FORMAT: Format = Format { name: ".parquet", numbers: false, matches, load };
 
 /// Pictures that are decoded at a time, by all threads.
 const CHUNK: usize = 512;

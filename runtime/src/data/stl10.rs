@@ -8,7 +8,7 @@ use super::listing::{DataFile, Listing};
 use super::{Dataset, Format, Request};
 use crate::{Error, Result};
 
-pub(super) const FORMAT: Format = Format { name: "STL-10 binary", matches, load };
+pub(super) const FORMAT: Format = Format { name: "STL-10 binary", numbers: false, matches, load };
 
 const SIDE: usize = 96;
 const SHAPE: [usize; 3] = [3, SIDE, SIDE];

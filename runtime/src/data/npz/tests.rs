@@ -185,8 +185,11 @@ fn numbers_of_any_type_are_targets_where_they_are_asked_for() {
     for (y, part) in [
         (floats("(1,)", &[0.5]), "1 targets in y for 2 images"),
         (floats("(2,)", &[0.5, f64::NAN]), "item 1 has the target NaN"),
-        (floats("(2,)", &[0.5, 1e300]), "item 1 has the target inf"),
+        (floats("(2,)", &[0.5, 1e300]), "array `y`: the target 1e300 is beyond a float32"),
+        (floats("(2,)", &[0.5, f64::INFINITY]), "array `y`: the target inf is beyond"),
         (floats("(2, 1, 1)", &[0.5, 1.0]), "targets are [N] or [N, K]"),
+        (floats("(2, 0)", &[]), "array `y`: targets are [N] or [N, K] with K of 1"),
+        (floats("(2, 10000000000)", &[]), "array `y`: [2, 10000000000] are too many targets"),
     ] {
         let error = read(y).unwrap_err();
         assert!(error.contains("a.npz") && error.contains(part), "{error}");
