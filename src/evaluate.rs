@@ -51,11 +51,13 @@ pub(crate) struct Evaluation {
 /// When they make no sense.
 pub(crate) fn check(flags: &Evaluate) -> Result<()> {
     settings::settings(flags)?;
+    likelihood(flags.likelihood.as_deref())?;
     data::split(&flags.judging.split).map(drop)
 }
 
 pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
     let (mut settings, limit) = settings::settings(flags)?;
+    let asked = likelihood(flags.likelihood.as_deref())?;
     let split = data::split(&flags.judging.split)?;
     let notes = flags.output.as_ref().map(|folder| folder.join("progress.jsonl"));
     if let Some(notes) = notes.as_deref().filter(|_| flags.resume) {
@@ -63,7 +65,6 @@ pub(crate) fn run(flags: &Evaluate, machine: &Machine) -> Result<()> {
     }
     let engine = open_engine(machine)?;
     let mut network = model::read_normalized(&flags.model, flags.normalize.as_deref())?;
-    let asked = likelihood(flags.likelihood.as_deref())?;
     if let Likelihood::Gaussian { std } = model::note_likelihood(&mut network, asked)? {
         let regression = regression::Subject { network: &network, std, split, limit };
         return regression::run(flags, &settings, &regression, engine.as_ref(), machine.quiet);

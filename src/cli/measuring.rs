@@ -45,7 +45,7 @@ pub struct Evaluate {
     /// Test data: IDX, CIFAR-10 or STL-10 binary, .npz, .parquet, or a folder of class folders
     #[arg(long, value_name = "DIR")]
     pub data: PathBuf,
-    /// Folder for results.json, per_example.csv and report.html
+    /// Folder for results.json, per_example.csv and report.html; of a regression results.json alone
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// Go on with the evaluation in the folder of -o that was stopped

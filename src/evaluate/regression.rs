@@ -47,6 +47,12 @@ pub(super) fn run(
 ) -> Result<()> {
     check(flags, settings)?;
     let Subject { network, std, split, limit } = *subject;
+    if let Some(folder) = flags.output.as_deref().filter(|dir| dir.join("report.html").exists()) {
+        return Err(misuse(format!(
+            "{}: the report of a classifier is there, which would stay beside these results; choose another folder",
+            folder.display()
+        )));
+    }
     let _made = flags.output.as_deref().map(folder::tentative).transpose()?;
     let dataset = data::load(&flags.data, split, network, limit, quiet)?;
     let programs = Programs::new(network).on(engine);
@@ -103,7 +109,10 @@ fn shown(report: &RegressionReport) -> Table {
     };
     let names = ["attack", "radius", &images, "seeds", "one draw", "NLL", "std", "coverage"];
     let mut table = table::new(&names.map(str::to_owned));
-    let interval = |rmse: f64, [low, high]: [f64; 2]| format!("{rmse:.4} ({low:.4} - {high:.4})");
+    let interval = |rmse: f64, interval: Option<[f64; 2]>| match interval {
+        Some([low, high]) => format!("{rmse:.4} ({low:.4} - {high:.4})"),
+        None => format!("{rmse:.4}"),
+    };
     let mut row = |name: String, radius: String, errors: &Errors| {
         let spread = errors.spread.as_ref();
         table.add_row([

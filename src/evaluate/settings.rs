@@ -9,11 +9,10 @@ use runtime::fraction;
 
 use crate::cli::{Evaluate, Judging};
 use crate::misuse;
-use crate::settings::{check_samples, likelihood};
+use crate::settings::check_samples;
 
 /// The settings, and how many images to take at most.
 pub(super) fn settings(flags: &Evaluate) -> Result<(EvalSettings, Option<NonZeroUsize>)> {
-    likelihood(flags.likelihood.as_deref())?;
     let budget = flags
         .budget
         .as_deref()

@@ -24,8 +24,9 @@ pub struct Errors {
     /// The root of the mean over images and numbers of the squared error of the mean of the draws.
     pub rmse: f64,
     /// The 95 % interval of it, over images: from the normal approximation to the mean of the
-    /// squared errors.
-    pub interval: [f64; 2],
+    /// squared errors. One image has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
     /// The same error of one draw, the mean square taken over the draws.
     pub single_draw_rmse: f64,
     /// `-log` of the density of an image's targets, averaged over the draws; the mean over images.
@@ -62,8 +63,9 @@ pub struct WorstErrors {
     pub attacks: usize,
     /// The root mean square over the images of the greatest error, clean or under any attack.
     pub rmse: f64,
-    /// Its 95 % interval.
-    pub interval: [f64; 2],
+    /// Its 95 % interval, of two images or more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
 }
 
 /// What was measured of a regression.
@@ -130,13 +132,14 @@ impl Errors {
     }
 }
 
-/// The root of the mean of squared errors, and its 95 % interval.
-pub(super) fn root_mean(errors: &[f64]) -> (f64, [f64; 2]) {
+/// The root of the mean of squared errors, and its 95 % interval where there are several.
+pub(super) fn root_mean(errors: &[f64]) -> (f64, Option<[f64; 2]>) {
     let n = errors.len().max(1) as f64;
     let mean = errors.iter().sum::<f64>() / n;
     let squares: f64 = errors.iter().map(|error| (error - mean).powi(2)).sum();
-    let half = Z * (squares / (n - 1.0).max(1.0) / n).sqrt();
-    (mean.sqrt(), [mean - half, mean + half].map(|bound| bound.max(0.0).sqrt()))
+    let half = (n > 1.0).then(|| Z * (squares / (n - 1.0) / n).sqrt());
+    let interval = half.map(|half| [mean - half, mean + half].map(|end| end.max(0.0).sqrt()));
+    (mean.sqrt(), interval)
 }
 
 #[cfg(test)]
@@ -161,8 +164,10 @@ mod tests {
         near(found.coverage, 100.0);
         // The errors of the two images are 1 / 2 and 1.
         let half = Z * (0.125f64 / 2.0).sqrt();
-        near(found.interval[0], (0.75 - half).sqrt());
-        near(found.interval[1], (0.75 + half).sqrt());
+        let [low, high] = found.interval.unwrap_or_default();
+        near(low, (0.75 - half).sqrt());
+        near(high, (0.75 + half).sqrt());
+        assert_eq!(root_mean(&[4.0]), (2.0, None));
         assert_eq!(found.spread.map(|spread| (spread.seeds, spread.max)), Some((2, 1.0)));
     }
 }
