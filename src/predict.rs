@@ -35,13 +35,12 @@ pub(crate) fn run(flags: &Predict, machine: &Machine) -> Result<()> {
         bail!("{}: the model does not tell the size of its images", flags.model.display());
     };
     let answer = Programs::new(&network).answer().with_context(context)?;
+    if flags.labels.is_some() {
+        model::needs_classes(&network, &flags.model, "--labels")?;
+    }
     let labels = match (flags.labels.as_deref(), answer) {
-        (None, _) => None,
         (Some(file), Answer::Class(classes)) => Some(read_labels(file, classes)?),
-        (Some(_), Answer::Numbers(_)) => {
-            model::needs_classes(&network, &flags.model, "--labels")?;
-            None
-        }
+        _ => None,
     };
     let engine = open_engine(machine)?;
     let images = load_images(&flags.images, shape)?;

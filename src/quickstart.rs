@@ -165,6 +165,7 @@ fn train_model(
     let attack = Pgd { eps: RADIUS, steps: 5, step_size: 0.03, random_start: true, draws: 1 };
     let recipe = Recipe {
         likelihood: None,
+        loss_given: false,
         defense: Defense::AdvBnn,
         attack: Some(attack),
         alpha: 0.02,

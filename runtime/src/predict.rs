@@ -54,7 +54,7 @@ pub fn predict(
         mutual_information: Vec::new(),
     };
     each_batch(engine, compile, state, images, settings, |sessions, state, count, draws| {
-        let tally = tally(sessions, state, count, settings.samples, draws)?;
+        let tally: Tally = over_draws(sessions, state, count, settings.samples, draws)?;
         all.classes = tally.classes();
         for (row, expected) in tally.means().zip(tally.expected_entropies()) {
             let predictive = entropy(row.iter().copied());
@@ -92,7 +92,7 @@ pub fn predict_numbers(
 ) -> Result<PredictedNumbers> {
     let mut all = PredictedNumbers::default();
     each_batch(engine, compile, state, images, settings, |sessions, state, count, draws| {
-        let numbers = numbers(sessions, state, count, settings.samples, draws)?;
+        let numbers: Numbers = over_draws(sessions, state, count, settings.samples, draws)?;
         all.width = numbers.width();
         all.outputs.extend(numbers.means().iter().map(|&mean| mean as f32));
         all.std.extend(numbers.variances().iter().map(|variance| variance.sqrt() as f32));
@@ -123,38 +123,46 @@ fn each_batch<'a>(
     Ok(())
 }
 
+/// What is made of an output `[N, K]` of several draws.
+pub(crate) trait OfDraws: Default {
+    /// The name of the output.
+    const OUTPUT: &str;
+
+    /// Takes in one more draw, whose rows are so wide.
+    fn take(&mut self, output: &[f32], width: usize);
+}
+
+impl OfDraws for Tally {
+    const OUTPUT: &str = names::PROBABILITIES;
+
+    fn take(&mut self, output: &[f32], width: usize) {
+        self.add(output, width);
+    }
+}
+
+impl OfDraws for Numbers {
+    const OUTPUT: &str = names::OUTPUTS;
+
+    fn take(&mut self, output: &[f32], width: usize) {
+        self.add(output, width);
+    }
+}
+
 /// What `samples` draws say of the `batch` images in the state.
 ///
 /// # Errors
 /// As [`each_draw`].
-pub(crate) fn tally(
+pub(crate) fn over_draws<T: OfDraws>(
     sessions: &mut Sessions,
     state: &State,
     batch: usize,
     samples: u64,
     draws: &mut Draws,
-) -> Result<Tally> {
-    let mut tally = Tally::default();
-    let see = |probabilities: &[f32], classes| tally.add(probabilities, classes);
-    each_draw(sessions, state, (names::PROBABILITIES, batch), samples, draws, see)?;
-    Ok(tally)
-}
-
-/// The same of a regression.
-///
-/// # Errors
-/// As [`each_draw`].
-pub(crate) fn numbers(
-    sessions: &mut Sessions,
-    state: &State,
-    batch: usize,
-    samples: u64,
-    draws: &mut Draws,
-) -> Result<Numbers> {
-    let mut numbers = Numbers::default();
-    let see = |outputs: &[f32], width| numbers.add(outputs, width);
-    each_draw(sessions, state, (names::OUTPUTS, batch), samples, draws, see)?;
-    Ok(numbers)
+) -> Result<T> {
+    let mut all = T::default();
+    let see = |output: &[f32], width| all.take(output, width);
+    each_draw(sessions, state, (T::OUTPUT, batch), samples, draws, see)?;
+    Ok(all)
 }
 
 /// Shows `see` the output `name`, `[N, K]`, of each of `samples` draws for the `batch` images in

@@ -24,7 +24,8 @@ pub struct TrainingFlags {
     #[arg(long)]
     pub random_start: bool,
     /// Single-step training (Wong et al. 2020): one step of 1.25 eps from a random start; unless
-    /// --holdout says otherwise, a tenth of the images (at most 256) tells whether it collapses
+    /// --holdout says otherwise, a tenth of the images (at most 256) tells whether it collapses, or
+    /// of a regression which epoch is the best
     #[arg(long)]
     pub fast: bool,
     /// What the model's output is for: categorical, the logits of classes; gaussian:STD, numbers

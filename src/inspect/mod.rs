@@ -24,6 +24,8 @@ pub(crate) struct Summary {
     parameters: usize,
     opset: i64,
     ir_version: i64,
+    /// What the output is for, as the file notes it, or what is wrong with the note.
+    likelihood: String,
     /// Name and version of the program that wrote the file.
     producer: String,
     operators: BTreeMap<String, usize>,
@@ -115,6 +117,10 @@ fn summarize(network: &Model, batch: Option<NonZeroUsize>) -> Result<Summary> {
         parameters,
         opset: network.opset(),
         ir_version: network.header.ir_version(),
+        likelihood: match passes::noted_likelihood(network) {
+            Ok(likelihood) => likelihood.to_string(),
+            Err(error) => error.to_string(),
+        },
         producer: producer(network),
         operators,
         variational: layers.len(),

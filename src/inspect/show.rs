@@ -36,6 +36,7 @@ fn overview(summary: &Summary) -> Table {
         summary.operators.iter().map(|(name, count)| format!("{name} {count}")).collect();
     table.add_row(["inputs", &ports(&summary.inputs)]);
     table.add_row(["outputs", &ports(&summary.outputs)]);
+    table.add_row(["likelihood", &summary.likelihood]);
     table.add_row(["batch", &summary.batch.to_string().replace('"', "")]);
     let opset = format!("{}, IR version {}", summary.opset, summary.ir_version);
     table.add_row(["opset", &opset]);

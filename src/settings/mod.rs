@@ -42,6 +42,8 @@ pub(crate) struct Recipe {
     pub(crate) training: Training,
     /// What the model's output is for, where that was asked for.
     pub(crate) likelihood: Option<Likelihood>,
+    /// Whether the loss is not just the usual one.
+    pub(crate) loss_given: bool,
     /// The preset's epochs per stage, if a preset was asked for.
     pub(crate) schedule: Option<Schedule>,
     /// The noise layers that training puts into the model.
@@ -115,13 +117,7 @@ impl Recipe {
         };
         let attack = attack(flags, preset, training.loss)?;
         let likelihood = likelihood(flags.likelihood.as_deref())?;
-        if let Some(asked) = likelihood {
-            training.check(asked).map_err(misuse)?;
-        }
-        if matches!((&flags.loss, likelihood), (Some(_), Some(Likelihood::Gaussian { .. }))) {
-            return Err(misuse("--loss is about classes; --likelihood gaussian has its own"));
-        }
-        Ok(Recipe {
+        let recipe = Recipe {
             defense,
             attack: defense.is_adversarial().then_some(attack),
             eps: attack.eps,
@@ -133,9 +129,23 @@ impl Recipe {
             batch: flags.batch.unwrap_or(128),
             training,
             likelihood,
+            loss_given: flags.loss.is_some(),
             schedule: preset.map(|preset| Schedule::Stages(preset.stages.to_vec())),
             noise: noise(flags.noise.as_deref(), defense)?,
-        })
+        };
+        likelihood.map_or(Ok(()), |likelihood| recipe.fits(likelihood))?;
+        Ok(recipe)
+    }
+
+    /// Checks that nothing was asked for that such answers have not.
+    fn fits(&self, likelihood: Likelihood) -> Result<()> {
+        self.training.check(likelihood).map_err(misuse)?;
+        match likelihood {
+            Likelihood::Gaussian { .. } if self.loss_given => Err(misuse(format!(
+                "--loss is about classes, and likelihood {likelihood} has its own; leave it out"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Makes of a model what this recipe trains: notes prior and likelihood, inserts noise layers.
@@ -145,7 +155,7 @@ impl Recipe {
     pub(crate) fn apply(&self, network: &mut Model) -> Result<()> {
         self.defense.check(network)?;
         let likelihood = model::note_likelihood(network, self.likelihood)?;
-        self.training.check(likelihood).map_err(misuse)?;
+        self.fits(likelihood)?;
         if let Some(prior) = self.training.prior.filter(|_| self.defense.is_bayesian()) {
             passes::note_prior(network, &prior);
         }

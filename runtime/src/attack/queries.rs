@@ -26,7 +26,7 @@ pub(crate) struct Slopes {
     pub(crate) gradient: Vec<f32>,
     /// `[N]`
     pub(crate) losses: Vec<f64>,
-    /// `[N]`; see [`Queries::margins`].
+    /// Of classes [`Scores::margins`], `[N]`.
     pub(crate) margins: Vec<f64>,
 }
 
@@ -80,10 +80,9 @@ impl Queries<'_, '_> {
             Ok(())
         })?;
         slopes.losses.iter_mut().for_each(|sum| *sum /= count as f64);
-        slopes.margins = match target.is_regression() {
-            true => slopes.losses.clone(),
-            false => scores.margins(&target.labels)?,
-        };
+        if !target.is_regression() {
+            slopes.margins = scores.margins(&target.labels)?;
+        }
         Ok(slopes)
     }
 

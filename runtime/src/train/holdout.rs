@@ -13,9 +13,10 @@ use crate::data::Dataset;
 use crate::draws::Draws;
 use crate::engine::{Engine, State};
 use crate::noise::permutation;
-use crate::predict::{numbers, tally};
+use crate::predict::over_draws;
 use crate::sessions::{Compile, Purpose, Sessions};
 use crate::target::{Form, Target};
+use crate::uncertainty::{Numbers, Tally};
 use crate::{Error, Result};
 
 /// What is held out, and how it is attacked.
@@ -115,12 +116,12 @@ fn quality(
 ) -> Result<Quality> {
     let (count, images) = (target.len(), target.len() as u64);
     if target.is_regression() {
-        let numbers = numbers(sessions, state, count, samples, draws)?;
+        let numbers: Numbers = over_draws(sessions, state, count, samples, draws)?;
         let errors = numbers.squared_errors(&target.labels.values::<f32>()?);
         return Ok(Quality::Error { squares: errors.iter().sum(), images });
     }
     let labels = target.labels.values::<i64>()?;
-    let tally = tally(sessions, state, count, samples, draws)?;
+    let tally: Tally = over_draws(sessions, state, count, samples, draws)?;
     let hits = tally.chosen().zip(labels.iter());
     let right = hits.filter(|(class, label)| *class as i64 == **label).count() as u64;
     Ok(Quality::Right { right, images })

@@ -208,6 +208,9 @@ impl<'a> Trainer<'a> {
             squared_error: outputs.number(names::SQUARED_ERROR)?,
             seconds: 0.0,
         };
+        if step.correct.is_none() && step.squared_error.is_none() {
+            return Err(lacking(names::CORRECT));
+        }
         if !step.loss.is_finite() {
             return Err(self.diverged(&format!("the loss is {}", step.loss)));
         }

@@ -229,6 +229,8 @@ fn what_is_of_classes_is_refused_in_one_line() {
         (format!("{train} --loss trades"), ["TRADES", "gaussian"]),
         (format!("{noted} --loss trades"), ["TRADES", "gaussian"]),
         (format!("{train} --loss cross-entropy"), ["--loss", "gaussian"]),
+        (format!("{noted} --loss cross-entropy"), ["--loss", "gaussian"]),
+        (format!("{train}:1e25"), ["--likelihood", "1e-18"]),
         (format!("{train} --label-smoothing 0.1"), ["label smoothing", "gaussian"]),
         (format!("{noted} --label-smoothing 0.1"), ["label smoothing", "gaussian"]),
         (format!("{train} --holdout 4 --on-collapse warn"), ["--on-collapse", "gaussian"]),
