@@ -33,7 +33,7 @@ const WEIGHT: [WeightForm; 5] = [
     WeightForm::Products,
     WeightForm::Exchanged,
 ];
-const MAX: [MaxForm; 3] = [MaxForm::Taps, MaxForm::Ranks, MaxForm::Indices];
+const MAX: [MaxForm; 4] = [MaxForm::Taps, MaxForm::Places, MaxForm::Ranks, MaxForm::Indices];
 
 /// The gradients of a node, of known shapes, that have several forms.
 pub(crate) fn alternatives(

@@ -5,7 +5,7 @@
 use graphs::{Op, Tensor, Value, element_count};
 
 use super::Adjoint;
-use super::patches::{frame, interleave, offsets};
+use super::patches::{frame, interleave, offsets, rearrange};
 use super::pool::windows;
 use super::schedule::{self, MaxForm};
 use super::window::{Axis, sizes};
@@ -15,6 +15,7 @@ pub(super) fn max_pool_gradient(s: &mut Adjoint) -> Result<Vec<Option<Value>>> {
     let axes = windows(&s.call()?)?;
     let dx = match schedule::max(&axes, s.tape.forms) {
         MaxForm::Taps => by_taps(s, &axes)?,
+        MaxForm::Places => by_places(s, &axes)?,
         MaxForm::Ranks => by_ranks(s, &axes)?,
         MaxForm::Indices => {
             let mut pool = s.op.clone();
@@ -56,6 +57,53 @@ fn by_taps(s: &mut Adjoint, axes: &[Axis]) -> Result<Value> {
     }
     parts.push(left);
     interleave(s.tape, &parts, &lead, axes)
+}
+
+/// Which position of its window each maximum has, found at the size of the windows, position
+/// after position in rows of channels; a position has the gradient where it is that one. An
+/// engine that stores channels last moves nothing but what it compares.
+fn by_places(s: &mut Adjoint, axes: &[Axis]) -> Result<Value> {
+    let (x, y, dy) = (s.x(0)?, s.y(0), s.dy()?);
+    let shape = s.tape.shape(y)?;
+    let (&[batch, channels, rows, columns], [high, wide]) = (&shape[..], axes) else {
+        return Err(s.error(format!("{shape:?} is no image [N, C, H, W]")));
+    };
+    let (high, wide) = (high.kernel, wide.kernel);
+    let cut: Vec<_> = axes.iter().map(|axis| (0, axis.used_after())).collect();
+    let x = frame(s.tape, x, 2, &cut)?;
+    let [x, y, dy] = [
+        (x, vec![batch * rows, high, columns, wide * channels]),
+        (y, vec![batch * rows, 1, columns, channels]),
+        (dy, vec![batch, rows, 1, columns, 1, channels]),
+    ]
+    .map(|(value, shape)| {
+        let found = s.tape.shape(value)?;
+        rearrange(s.tape, value, &found, &[0, 2, 3, 1], &shape)
+    });
+    let (x, y, dy) = (x?, y?, dy?);
+    // What no other position takes is the last one's.
+    let mut place = s.number((high * wide - 1) as f64)?;
+    for at in (0..high * wide - 1).rev() {
+        let (row, column) = (at / wide, at % wide * channels);
+        let (start, end) = ([row, column], [row + 1, column + channels]);
+        let tap = s.tape.slice(x, &[1, 3], &signed(&start), &signed(&end), &[1, 1])?;
+        let wins = s.apply("Equal", &[tap, y])?;
+        let at = s.number(at as f64)?;
+        place = s.apply("Where", &[wins, at, place])?;
+    }
+    let place = s.tape.reshape(place, &[batch, rows, 1, columns, 1, channels])?;
+    let places = (0..high * wide).map(|at| at as f32).collect();
+    let places = s.tape.constant(Tensor::new(&[1, 1, high, 1, wide, 1], places)?);
+    let places = s.tape.cast(places, s.tape.dtype(dy)?)?;
+    let wins = s.apply("Equal", &[places, place])?;
+    let zero = s.number(0.0)?;
+    let dx = s.apply("Where", &[wins, dy, zero])?;
+    let split = [batch, rows * high, columns * wide, channels];
+    let shape = [batch, channels, rows * high, columns * wide];
+    let dx = s.tape.reshape(dx, &split)?;
+    let dx = rearrange(s.tape, dx, &split, &[0, 3, 1, 2], &shape)?;
+    let cut: Vec<_> = cut.into_iter().map(|(front, behind)| (front, -behind)).collect();
+    frame(s.tape, dx, 2, &cut)
 }
 
 /// At full size: the elements that equal the maximum of their window get ranks, the first

@@ -37,6 +37,9 @@ pub enum WeightForm {
 pub enum MaxForm {
     /// Compares kernel position after kernel position, in windows that tile.
     Taps,
+    /// As [`MaxForm::Taps`] in rows of channels, for the place of each window's maximum; of
+    /// images `[N, C, H, W]`.
+    Places,
     /// Ranks the greatest elements of every window, in windows that tile.
     Ranks,
     /// Scatters to the indices that MaxPool itself gives.
@@ -161,7 +164,9 @@ pub(super) fn max(axes: &[Axis], forms: Forms) -> MaxForm {
     let volume = volume(axes).unwrap_or(usize::MAX);
     match (forms.max, forms.platform) {
         _ if volume >= TAPS || !axes.iter().all(Axis::tiles) => MaxForm::Indices,
-        (Some(form), _) => form,
+        (Some(form), _) if form != MaxForm::Places || axes.len() == 2 => form,
+        (None, Platform::OpenVino) if axes.len() == 2 && volume <= 16 => MaxForm::Places,
+        (Some(_), _) => MaxForm::Ranks,
         (None, Platform::OnnxRuntime | Platform::OpenVino) => MaxForm::Ranks,
         (None, Platform::Any) if volume <= 16 => MaxForm::Taps,
         (None, Platform::Any) => MaxForm::Indices,
