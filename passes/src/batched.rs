@@ -1,4 +1,4 @@
-//! Convolutions of few windows as one product for the whole batch.
+//! Convolutions of few windows as products for the whole batch.
 
 use graphs::Model;
 
@@ -6,8 +6,8 @@ use crate::ops;
 use crate::pass::Pass;
 use crate::{Platform, Result, Tape};
 
-/// Rewrites every Conv that the platform multiplies too slowly, an image at a time, as one
-/// MatMul for the batch (im2col). All facts must be known (see [`crate::Fold`]).
+/// Rewrites every Conv that the platform multiplies too slowly, an image at a time, as products
+/// for the batch (minimal filtering or im2col). All facts must be known (see [`crate::Fold`]).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batched(pub(crate) Platform);
 

@@ -36,6 +36,7 @@ mod prior;
 mod quantized;
 mod regression;
 mod repeated;
+mod share;
 mod sizes;
 mod sources;
 mod splice;

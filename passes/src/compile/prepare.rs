@@ -12,6 +12,7 @@ use crate::ops::Forms;
 use crate::optimizer::Carried;
 use crate::pass::{Pass, Pipeline, Sweep};
 use crate::postpone::postpone_relu;
+use crate::share::Share;
 use crate::variational::{self, Posterior};
 use crate::{
     Build, Error, FixBatch, Likelihood, Lower, Platform, Result, Tape, layers, noise_layers,
@@ -224,7 +225,12 @@ impl Prepared {
         }
         let header = Model::new(Graph::default()).header;
         let mut model = Model { graph: self.graph, header, ..self.model };
-        Pipeline::new().then(Sweep).then(Batched(self.platform)).then(Lower).run(&mut model)?;
+        Pipeline::new()
+            .then(Sweep)
+            .then(Batched(self.platform))
+            .then(Lower)
+            .then(Share)
+            .run(&mut model)?;
         model.graph.prune_inputs();
         Ok(Program::new(model, &carries).with_draws(&self.draws))
     }

@@ -25,7 +25,8 @@ pub(crate) struct Alternative {
     pub(crate) chosen: bool,
 }
 
-const IMAGE: [ImageForm; 3] = [ImageForm::Turned, ImageForm::Transposed, ImageForm::Columns];
+const IMAGE: [ImageForm; 4] =
+    [ImageForm::Turned, ImageForm::Transposed, ImageForm::Columns, ImageForm::Winograd];
 const WEIGHT: [WeightForm; 5] = [
     WeightForm::Tiles,
     WeightForm::Columns,

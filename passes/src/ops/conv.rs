@@ -131,7 +131,7 @@ pub(crate) fn narrow_conv(
     let (Some(x), Some(w), bias) = (argument(0), argument(1), argument(2)) else {
         return Ok(None);
     };
-    let y = parts.convolve_columns(tape, x, w)?;
+    let y = parts.convolve_batch(tape, x, w)?;
     let Some(bias) = bias else { return Ok(Some(y)) };
     let mut shape = vec![parts.features];
     shape.resize(parts.axes.len() + 1, 1);

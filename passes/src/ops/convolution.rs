@@ -9,6 +9,7 @@ use graphs::{Op, Value};
 use super::patches::{frame, rearrange, under_windows};
 use super::schedule::{self, ImageForm};
 use super::window::{Axis, sizes};
+use super::winograd::Winograd;
 use crate::{Result, Tape, signed};
 
 /// A convolution over any number of spatial axes.
@@ -49,6 +50,10 @@ impl Convolution {
             ImageForm::Turned => self.turned(tape, windows, weight),
             ImageForm::Transposed => self.transposed(tape, windows, weight),
             ImageForm::Columns => self.spread_columns(tape, windows, weight),
+            ImageForm::Winograd => match Winograd::of(self) {
+                Some(winograd) => winograd.spread(tape, windows, weight),
+                None => self.spread_columns(tape, windows, weight),
+            },
         }
     }
 
@@ -79,13 +84,16 @@ impl Convolution {
         Convolution { axes, channels: self.features, features: self.channels, ..*self }
     }
 
-    /// As [`Convolution::convolve`] in one group, by one MatMul for the batch.
-    pub(super) fn convolve_columns(
+    /// As [`Convolution::convolve`] in one group, by products for the whole batch.
+    pub(super) fn convolve_batch(
         &self,
         tape: &mut Tape,
         image: Value,
         weight: Value,
     ) -> Result<Value> {
+        if let Some(winograd) = Winograd::of(self) {
+            return winograd.convolve(tape, image, weight);
+        }
         let volume: usize = self.kernel().iter().product();
         let split = [self.features, self.channels, volume];
         let shape = [self.features, volume * self.channels];

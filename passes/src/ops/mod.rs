@@ -79,6 +79,7 @@ mod triangle;
 mod trigonometry;
 mod view;
 mod window;
+mod winograd;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -4,6 +4,7 @@
 
 use super::convolution::Convolution;
 use super::window::{Axis, sizes, volume};
+use super::winograd::Winograd;
 use crate::Platform;
 
 /// The gradient of a convolution with respect to its image.
@@ -15,6 +16,8 @@ pub enum ImageForm {
     Transposed,
     /// One MatMul for the batch, with all kernel positions side by side (im2col).
     Columns,
+    /// Minimal filtering (see `winograd.rs`).
+    Winograd,
 }
 
 /// The gradient of a convolution with respect to its weight.
@@ -87,10 +90,11 @@ const TAPS: usize = 64;
 
 /// A Conv of so few windows an image that its matrices are too narrow for the CPU, which
 /// multiplies an image at a time (ONNX Runtime) or leaves vectors half empty (OpenVINO):
-/// the whole batch in one product is faster.
+/// products for the whole batch are faster.
 pub(super) fn narrow(conv: &Convolution, platform: Platform) -> bool {
     let most = match platform {
         Platform::Any => return false,
+        Platform::OnnxRuntime if Winograd::of(conv).is_some() => 64,
         Platform::OnnxRuntime | Platform::OpenVino => 16,
     };
     let count = sizes(&conv.axes, |axis| axis.count).into_iter().fold(1, usize::saturating_mul);
@@ -110,9 +114,13 @@ pub(super) fn image(conv: &Convolution, forms: Forms) -> ImageForm {
     let transposes = forms.platform == Platform::OpenVino && conv.groups == 1;
     match forms.image {
         _ if !conv.axes.iter().all(turns) => ImageForm::Transposed,
-        Some(form) if form != ImageForm::Columns || conv.groups == 1 => form,
-        Some(_) => ImageForm::Turned,
-        None if narrow(conv, forms.platform) => ImageForm::Columns,
+        Some(ImageForm::Columns) if conv.groups > 1 => ImageForm::Turned,
+        Some(ImageForm::Winograd) if Winograd::of(conv).is_none() => ImageForm::Turned,
+        Some(form) => form,
+        None if narrow(conv, forms.platform) => match Winograd::of(conv) {
+            Some(_) => ImageForm::Winograd,
+            None => ImageForm::Columns,
+        },
         None if few || transposes => ImageForm::Transposed,
         None => ImageForm::Turned,
     }
