@@ -3,6 +3,7 @@
 use std::ops::{Add, Mul};
 
 use graphs::{Graph, Model, Op, Role, Tensor, Value};
+use passes::ops::Forms;
 use passes::{Lower, Pass, Tape, gradients};
 use runtime::engine::Engine;
 
@@ -49,8 +50,19 @@ impl Trial {
         outputs: &[Value],
         targets: &[(Value, Point)],
     ) -> passes::Result<Trial> {
+        Trial::of_forms(graph, outputs, targets, Forms::default())
+    }
+
+    /// The same, of gradients in those forms.
+    pub(crate) fn of_forms(
+        graph: Graph,
+        outputs: &[Value],
+        targets: &[(Value, Point)],
+        forms: Forms,
+    ) -> passes::Result<Trial> {
         let mut model = Model::new(graph);
         let tape = &mut Tape::new(&mut model.graph, "trial");
+        tape.forms = forms;
         let (loss, weights) = weighted_sum(tape, outputs)?;
         let values: Vec<Value> = targets.iter().map(|(value, _)| *value).collect();
         let slopes = gradients(tape, loss, &values)?;

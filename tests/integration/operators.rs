@@ -1,7 +1,7 @@
 //! Every row of the table of operators, on every engine.
 
 use graphs::{DType, Fact, Graph, Model, NodeId, Role, Tensor, Value};
-use passes::ops::{Argument, Case, Def, Gradient, table};
+use passes::ops::{Argument, Case, Def, Forms, Gradient, ImageForm, MaxForm, WeightForm, table};
 use passes::{Lower, Pass, Tape};
 use runtime::engine::Engine;
 use runtime::noise::permutation;
@@ -182,6 +182,42 @@ fn every_gradient_agrees_with_finite_differences() {
         let differentiable = !matches!(def.gradient, Gradient::Missing);
         if differentiable && !outputs.is_empty() && !targets.is_empty() {
             check(&case, Trial::new(call.graph, &outputs, &targets), &mut failures);
+        }
+    }
+    none(failures);
+}
+
+/// Windowed operators have several, of which each platform takes the one that is quickest there.
+#[test]
+fn every_form_of_a_gradient_agrees_with_finite_differences() {
+    use ImageForm::{Columns, Transposed, Turned, Winograd};
+    let plain = Forms::default();
+    let image = [Turned, Transposed, Columns, Winograd];
+    let image = image.map(|form| Forms { image: Some(form), ..plain });
+    let weight = [
+        WeightForm::Tiles,
+        WeightForm::Columns,
+        WeightForm::Taps,
+        WeightForm::Products,
+        WeightForm::Exchanged,
+    ];
+    let weight = weight.map(|form| Forms { weight: Some(form), ..plain });
+    let max = [MaxForm::Taps, MaxForm::Places, MaxForm::Ranks, MaxForm::Indices];
+    let max = max.map(|form| Forms { max: Some(form), ..plain });
+    let mut failures = Vec::new();
+    for (def, case) in cases() {
+        let forms = match def.op {
+            "Conv" | "ConvTranspose" => [&image[..], &weight].concat(),
+            "MaxPool" => max.to_vec(),
+            _ => continue,
+        };
+        for forms in forms {
+            let call = Call::new(&case);
+            let outputs = call.floats();
+            let trial = Trial::of_forms(call.graph, &outputs, &call.targets, forms);
+            let before = failures.len();
+            check(&case, trial, &mut failures);
+            failures.iter_mut().skip(before).for_each(|failure| *failure += &format!(" {forms:?}"));
         }
     }
     none(failures);

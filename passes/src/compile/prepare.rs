@@ -225,12 +225,12 @@ impl Prepared {
         }
         let header = Model::new(Graph::default()).header;
         let mut model = Model { graph: self.graph, header, ..self.model };
-        Pipeline::new()
-            .then(Sweep)
-            .then(Batched(self.platform))
-            .then(Lower)
-            .then(Share)
-            .run(&mut model)?;
+        let passes = Pipeline::new().then(Sweep).then(Batched(self.platform)).then(Lower);
+        // An update holds every activation for its gradients: sums of weights that wait beside
+        // them for a second reader take more memory than time.
+        let updates = carried.iter().any(|carried| self.trained.contains(&carried.old));
+        let passes = if updates { passes } else { passes.then(Share) };
+        passes.run(&mut model)?;
         model.graph.prune_inputs();
         Ok(Program::new(model, &carries).with_draws(&self.draws))
     }

@@ -94,13 +94,18 @@ const TAPS: usize = 64;
 pub(super) fn narrow(conv: &Convolution, platform: Platform) -> bool {
     let most = match platform {
         Platform::Any => return false,
-        Platform::OnnxRuntime if Winograd::of(conv).is_some() => 64,
+        Platform::OnnxRuntime if small(conv) => usize::MAX,
         Platform::OnnxRuntime | Platform::OpenVino => 16,
     };
     let count = sizes(&conv.axes, |axis| axis.count).into_iter().fold(1, usize::saturating_mul);
     let wide = conv.channels.min(conv.features) >= WIDE;
     let kernel = volume(&conv.axes).unwrap_or(usize::MAX);
     conv.groups == 1 && wide && count <= most && conv.batch >= 8 && kernel < TAPS
+}
+
+/// Minimal filtering of operands that take no more memory than time, 16 MiB of float32.
+fn small(conv: &Convolution) -> bool {
+    Winograd::of(conv).is_some_and(|winograd| winograd.operand() <= 1 << 22)
 }
 
 /// ConvTranspose where a Conv would read mostly zeros (strides) or write few channels, and

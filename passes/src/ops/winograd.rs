@@ -15,6 +15,8 @@ const TILE: usize = 4;
 /// Windows of a tile along one axis.
 const WINDOWS: usize = 2;
 const KERNEL: usize = 3;
+/// The most windows of an image: the matrices of the sums grow with their square.
+const LIMIT: usize = 64;
 
 /// The sums of a tile that are multiplied (B transposed in the paper).
 const IMAGE: [[f32; TILE]; TILE] =
@@ -34,21 +36,32 @@ pub(super) struct Winograd {
 }
 
 impl Winograd {
-    /// `None` for another kernel, and where so few windows of a tile are used that direct
-    /// products are no more.
+    /// `None` for another kernel, for large images, and where so few windows of a tile are used
+    /// that direct products are no more.
     pub(super) fn of(conv: &Convolution) -> Option<Winograd> {
         let &[rows, columns] = conv.axes.as_slice() else { return None };
         let fits = |axis: Axis| axis.kernel == KERNEL && axis.stride == 1 && axis.dilation == 1;
+        let windows = rows.count.saturating_mul(columns.count);
+        if conv.groups > 1 || !fits(rows) || !fits(columns) || windows > LIMIT {
+            return None;
+        }
         let multiplied = TILE * TILE * tiles(&rows) * tiles(&columns);
-        let direct = KERNEL * KERNEL * rows.count * columns.count;
-        let applies = conv.groups == 1 && fits(rows) && fits(columns);
+        let direct = KERNEL * KERNEL * windows;
         let &Convolution { batch, channels, features, .. } = conv;
-        (applies && 4 * multiplied <= 3 * direct).then_some(Winograd {
+        (4 * multiplied <= 3 * direct).then_some(Winograd {
             axes: [rows, columns],
             batch,
             channels,
             features,
         })
+    }
+
+    /// Elements of the larger side of the products.
+    pub(super) fn operand(&self) -> usize {
+        let [rows, columns] = &self.axes;
+        let channels = self.channels.max(self.features);
+        let sizes = [TILE, TILE, tiles(rows), tiles(columns), self.batch, channels];
+        sizes.into_iter().fold(1, usize::saturating_mul)
     }
 
     /// As [`Convolution::convolve`].
