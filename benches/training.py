@@ -145,7 +145,14 @@ def show(row):
 
 
 def scaling(o):
-    """Seconds of a step by threads, batch and PGD steps, and the peak memory."""
+    """Seconds of a step by threads, batch and PGD steps, and the peak memory; first what a step takes
+    that computes next to nothing, which is what every step takes besides."""
+    idle = torch.nn.Sequential(torch.nn.Conv2d(3, 1, 1), torch.nn.AvgPool2d(32), torch.nn.Flatten(), torch.nn.Linear(1, 10))
+    with tempfile.TemporaryDirectory() as folder:
+        ours = Ours(o.advbnn, idle, folder)
+        for provider in o.providers:
+            line = ours.bench(provider, o, iters=50, batch=1)
+            print(f"{provider}: a step on one image with a network of one channel {1e3 * line['step_s']:.2f} ms", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         torch.manual_seed(0)
         ours = Ours(o.advbnn, network("vgg16"), folder)
