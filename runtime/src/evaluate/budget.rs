@@ -61,7 +61,7 @@ impl Budget {
                 steps_sweep: &[1, 5],
                 curve: &[],
                 apgd: "steps=10,eot=10",
-                queries: 200,
+                queries: 400,
                 restarts: 2,
             },
             Budget::Standard => Sizes {
